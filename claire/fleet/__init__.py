@@ -1,0 +1,1 @@
+"""What runs on this machine: Claude Code sessions in tmux, observed and written to."""

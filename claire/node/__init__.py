@@ -1,0 +1,1 @@
+"""What this machine knows: the signed log, its projections and the nouns. Synchronous; no network."""

@@ -1,0 +1,1 @@
+"""What people and agents look at: command line, web pages, MCP."""
