@@ -61,7 +61,15 @@ def set_up(lock: Path) -> None:
     if not venv_matches():
         make_venv()
     say(f"installing {lock.relative_to(ROOT)}")
-    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+    pip: list[str | Path] = [
+        PYTHON,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-input",
+    ]
     must(*pip, "--require-hashes", "--only-binary", ":all:", "-r", lock)
     if lock == DEV_LOCK:  # so that tests and people find the `claire` command in .venv/bin
         must(*pip, "--no-deps", "--no-build-isolation", "--no-index", "-e", ROOT)

@@ -1,0 +1,1 @@
+"""What Claire costs, each case beside a baseline measured in the same run."""

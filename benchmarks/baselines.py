@@ -1,0 +1,153 @@
+"""What the same work costs without Claire: raw SQLite, a bare interpreter, a plain loop, a minimal node."""
+
+from __future__ import annotations
+
+import http.client
+import http.server
+import json
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from benchmarks.timing import Runs
+
+SEED_TABLE = """
+CREATE TABLE events (
+  rowid INTEGER PRIMARY KEY AUTOINCREMENT, uuid TEXT NOT NULL UNIQUE, hlc TEXT NOT NULL,
+  machine_id TEXT NOT NULL, event_type TEXT NOT NULL, payload TEXT NOT NULL, created_at TEXT NOT NULL, sig TEXT NOT NULL);
+CREATE INDEX events_hlc ON events(hlc);
+"""
+INSERT = (
+    "INSERT INTO events (uuid, hlc, machine_id, event_type, payload, created_at, sig)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+Row = tuple[str, ...]
+
+
+def database(path: Path) -> sqlite3.Connection:
+    path.unlink(missing_ok=True)
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.executescript(SEED_TABLE)
+    return db
+
+
+def raw_insert(path: Path, rows: Sequence[Row]) -> float:
+    """The same rows into the seed's table with both indexes, in one durable transaction."""
+    with closing(database(path)) as db:
+        started = time.perf_counter()
+        db.execute("BEGIN IMMEDIATE")
+        db.executemany(INSERT, rows)
+        db.execute("COMMIT")
+        return time.perf_counter() - started
+
+
+def durable_insert(path: Path, rows: Sequence[Row]) -> Runs:
+    """One row a transaction, each on disk before the next."""
+    values = []
+    with closing(database(path)) as db:
+        for row in rows:
+            started = time.perf_counter()
+            db.execute("BEGIN IMMEDIATE")
+            db.execute(INSERT, row)
+            db.execute("COMMIT")
+            values.append(time.perf_counter() - started)
+    return Runs(tuple(values))
+
+
+def plain_loop(path: Path) -> float:
+    """Rows out of SQLite, JSON, a dict for each entity: what any rebuild has to do."""
+    with closing(sqlite3.connect(path)) as db:
+        started = time.perf_counter()
+        state: dict[str, dict[str, object]] = {}
+        for kind, payload in db.execute("SELECT event_type, payload FROM events ORDER BY rowid"):
+            body = json.loads(payload)
+            state.setdefault(str(body.get("id") or body.get("task_id") or kind), {}).update(body)
+        return time.perf_counter() - started
+
+
+def bare_python(repeats: int) -> Runs:
+    return run_command([sys.executable, "-c", "pass"], repeats)
+
+
+def run_command(argv: Sequence[str], repeats: int, env: dict[str, str] | None = None) -> Runs:
+    """Start to finish of a whole process, once unmeasured to warm the caches."""
+    values = []
+    for attempt in range(repeats + 1):
+        started = time.perf_counter()
+        subprocess.run(argv, env=env, check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        if attempt:
+            values.append(time.perf_counter() - started)
+    return Runs(tuple(values))
+
+
+@contextmanager
+def minimal_node(folder: Path) -> Iterator[tuple[http.client.HTTPConnection, sqlite3.Connection]]:
+    """A node without signatures, projections or gossip: keep-alive HTTP, one durable insert a POST."""
+    path = folder / "minimal.db"
+    database(path).close()
+    code = f"from benchmarks.baselines import serve_minimal; serve_minimal({str(path)!r})"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    try:
+        port = int(process.stdout.readline())
+        with (
+            closing(http.client.HTTPConnection("127.0.0.1", port)) as client,
+            closing(sqlite3.connect(path, isolation_level=None)) as reader,
+        ):
+            client.connect()
+            yield client, reader
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def serve_minimal(path: str) -> None:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA synchronous = FULL")
+    lock = threading.Lock()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            rows = [json.loads(line) for line in body.splitlines()]
+            with lock:
+                db.execute("BEGIN IMMEDIATE")
+                db.executemany(INSERT, rows)
+                db.execute("COMMIT")
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    print(server.server_port, flush=True)
+    server.serve_forever()
+
+
+def minimal_latency(folder: Path, rows: Sequence[Row]) -> Runs:
+    """Commit here to readable there, through the minimal node."""
+    values = []
+    own = database(folder / "own.db")
+    with closing(own), minimal_node(folder) as (client, reader):
+        for row in rows:
+            own.execute("BEGIN IMMEDIATE")
+            own.execute(INSERT, row)
+            own.execute("COMMIT")
+            started = time.perf_counter()
+            client.request("POST", "/", json.dumps(row))
+            client.getresponse().read()
+            assert reader.execute("SELECT 1 FROM events WHERE uuid = ?", (row[0],)).fetchone()
+            values.append(time.perf_counter() - started)
+    return Runs(tuple(values))
