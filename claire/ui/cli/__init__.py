@@ -1,0 +1,1 @@
+"""The command line: a table of commands, two parsers made from it, one file of functions per noun."""

@@ -1,0 +1,111 @@
+"""From argv to an exit code: parse, run, print, and the one place where an error becomes words."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from claire.ui.cli.context import Context, Result
+from claire.ui.cli.parse import parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import ModuleType
+    from typing import Any
+
+    from claire.node.errors import ClaireError
+    from claire.ui.cli.table import Command
+
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+EXIT_PIPE_CLOSED = 141
+
+
+def run(argv: Sequence[str], wiring: Callable[[], ModuleType]) -> int:
+    try:
+        return _guarded(argv, wiring)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output is gone; the interpreter must not try to flush into the pipe again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE_CLOSED
+
+
+def _guarded(argv: Sequence[str], wiring: Callable[[], ModuleType]) -> int:
+    try:
+        "\0".join(argv).encode()
+    except UnicodeEncodeError:
+        return complain("an argument is not valid UTF-8", "check your locale and quoting", EXIT_USAGE)
+    if argv == ["--version"]:
+        return version()
+    from claire.ui.cli.commands import BY_PATH
+
+    parsed = None if "_CLAIRE_COMPLETE" in os.environ else parse(argv, BY_PATH)
+    if parsed is None:
+        from claire.ui.cli import app
+
+        answer = app.ask_typer(argv)
+        if not isinstance(answer, tuple):
+            return answer
+        parsed = answer
+    return execute(*parsed, wiring)
+
+
+def execute(command: Command, values: dict[str, Any], wiring: Callable[[], ModuleType]) -> int:
+    from claire.node.errors import ClaireError
+
+    ctx = Context(os.environ, wiring, values.pop("json"))
+    try:
+        result = load(command)(ctx, **values)
+        for note in result.notes:
+            ctx.note(note)
+        ctx.print(result.data, result.show)
+        return result.code
+    except ClaireError as error:
+        return explain(error)
+    except (BrokenPipeError, KeyboardInterrupt):
+        raise
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        return complain(f"{error.strerror or error}{where}", "claire doctor", EXIT_ERROR)
+    finally:
+        ctx.close()
+
+
+def load(command: Command) -> Callable[..., Result]:
+    module, _, function = command.function.partition(":")
+    __import__(module)
+    loaded: Callable[..., Result] = getattr(sys.modules[module], function)
+    return loaded
+
+
+def explain(error: ClaireError) -> int:
+    code = complain(str(error), error.hint, error.exit_code)
+    for candidate in getattr(error, "candidates", ()):
+        complain_line(f"  {candidate}")
+    return code
+
+
+def complain(cause: str, hint: str, code: int) -> int:
+    """`error: cause. next: command` on stderr."""
+    end = "" if cause.endswith((".", "?", "!")) else "."
+    complain_line(f"error: {cause}{end}" + (f" next: {hint}" if hint else ""))
+    return code
+
+
+def complain_line(line: str) -> None:
+    from claire.ui.text import safe
+
+    if sys.stderr is not None:
+        print(safe(line), file=sys.stderr, flush=True)
+
+
+def version() -> int:
+    from claire import __version__
+    from claire.ui.cli.context import write
+
+    write(f"claire {__version__}\n")
+    return 0
