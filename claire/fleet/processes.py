@@ -1,0 +1,108 @@
+"""The processes of this host: is this pid still who it was, and on which terminal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+PS_TIMEOUT_S = 5.0
+_STATE, _TTY, _START = 0, 4, 19  # fields of /proc/PID/stat after the command name
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    pid: int
+    start: str  # as Claude Code writes procStart: clock ticks on Linux, UTC lstart elsewhere
+    tty: int  # device number of the controlling terminal, 0 for none
+
+
+def find(pid: int) -> Process | None:
+    """The running process with this id; a zombie does not run."""
+    if sys.platform == "linux":
+        try:
+            return parse_stat(pid, (PROC / str(pid) / "stat").read_text(errors="replace"))
+        except OSError:
+            return None
+    return _find_with_ps(pid)
+
+
+def parse_stat(pid: int, text: str) -> Process | None:
+    """The command name may hold spaces and brackets, so count from the last bracket."""
+    fields = text.rpartition(")")[2].split()
+    if len(fields) <= _START or fields[_STATE] in ("Z", "X"):
+        return None
+    return Process(pid, fields[_START], _device(int(fields[_TTY])))
+
+
+def _device(tty_nr: int) -> int:
+    """The kernel packs the terminal into 32 bits; stat() of the terminal does not."""
+    if tty_nr == 0:
+        return 0
+    return os.makedev((tty_nr >> 8) & 0xFFF, (tty_nr & 0xFF) | ((tty_nr >> 12) & 0xFFF00))
+
+
+def _find_with_ps(pid: int) -> Process | None:
+    environment = {**os.environ, "TZ": "UTC", "LC_ALL": "C"}
+    command = ["ps", "-o", "stat=,tty=,lstart=", "-p", str(pid)]
+    result = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=PS_TIMEOUT_S
+    )
+    fields = result.stdout.split(None, 2)
+    if len(fields) < 3 or fields[0].startswith("Z"):
+        return None
+    return Process(pid, fields[2].strip(), terminal(f"/dev/{fields[1]}"))
+
+
+def terminal(path: str) -> int:
+    """Device number of a terminal, 0 where there is none."""
+    try:
+        return os.stat(path).st_rdev
+    except OSError:
+        return 0
+
+
+def pid_namespace() -> str:
+    """Tells containers apart that share one home folder; the tail of Claude Code's pidDomain."""
+    try:
+        return os.readlink(PROC / "self/ns/pid")
+    except OSError:
+        return ""
+
+
+def arguments(pid: int) -> list[str]:
+    try:
+        raw = (PROC / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return []
+    return raw.decode("utf-8", "replace").split("\0")[:-1]
+
+
+def environment(pid: int) -> dict[str, str]:
+    """Readable for our own processes only, which are the only ones of interest."""
+    try:
+        raw = (PROC / str(pid) / "environ").read_bytes()
+    except OSError:
+        return {}
+    pairs = (item.partition("=") for item in raw.decode("utf-8", "replace").split("\0"))
+    return {name: value for name, _, value in pairs if name}
+
+
+def working_folder(pid: int) -> str:
+    try:
+        return os.readlink(PROC / str(pid) / "cwd")
+    except OSError:
+        return ""
+
+
+def on_terminals(devices: set[int]) -> Iterator[Process]:
+    """Every process whose controlling terminal is one of these."""
+    if not PROC.is_dir():
+        return
+    for name in os.listdir(PROC):
+        if name.isdigit() and (process := find(int(name))) and process.tty in devices:
+            yield process
