@@ -19,7 +19,8 @@ from benchmarks.timing import Runs
 SEED_TABLE = """
 CREATE TABLE events (
   rowid INTEGER PRIMARY KEY AUTOINCREMENT, uuid TEXT NOT NULL UNIQUE, hlc TEXT NOT NULL,
-  machine_id TEXT NOT NULL, event_type TEXT NOT NULL, payload TEXT NOT NULL, created_at TEXT NOT NULL, sig TEXT NOT NULL);
+  machine_id TEXT NOT NULL, event_type TEXT NOT NULL, payload TEXT NOT NULL,
+  created_at TEXT NOT NULL, sig TEXT NOT NULL);
 CREATE INDEX events_hlc ON events(hlc);
 """
 INSERT = (
