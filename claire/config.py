@@ -1,0 +1,105 @@
+"""Where a node keeps its files, and the few things a person may set.
+
+Folders follow the XDG base directories; `CLAIRE_HOME` puts all of them under one folder, so that many nodes
+fit on one host.
+"""
+
+import os
+from collections.abc import Mapping
+
+import msgspec
+
+from claire.node.errors import UsageError
+
+
+class Home(msgspec.Struct, frozen=True):
+    """The folders of one node, as absolute paths."""
+
+    data: str
+    config: str
+    state: str
+    runtime: str
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "Home":
+        if root := env.get("CLAIRE_HOME"):
+            root = os.path.abspath(os.path.expanduser(root))
+            return cls(*(os.path.join(root, part) for part in ("data", "config", "state", "run")))
+        home = env.get("HOME") or os.path.expanduser("~")
+        data = _xdg(env, "XDG_DATA_HOME", os.path.join(home, ".local", "share"))
+        config = _xdg(env, "XDG_CONFIG_HOME", os.path.join(home, ".config"))
+        state = _xdg(env, "XDG_STATE_HOME", os.path.join(home, ".local", "state"))
+        return cls(data, config, state, _xdg(env, "XDG_RUNTIME_DIR", state))
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        return (self.data, self.config, self.state, self.runtime)
+
+    @property
+    def database(self) -> str:
+        return os.path.join(self.data, "claire.db")
+
+    @property
+    def key_file(self) -> str:
+        return os.path.join(self.config, "node.key")
+
+    @property
+    def settings_file(self) -> str:
+        return os.path.join(self.config, "claire.toml")
+
+    @property
+    def peers_file(self) -> str:
+        return os.path.join(self.config, "peers.toml")
+
+    @property
+    def write_lock(self) -> str:
+        return os.path.join(self.data, "write.lock")
+
+    @property
+    def node_lock(self) -> str:
+        return os.path.join(self.data, "node.lock")
+
+    @property
+    def doorbell(self) -> str:
+        """Datagram socket of the running daemon: any process that commits rings it."""
+        return os.path.join(self.runtime, "doorbell.sock")
+
+
+def _xdg(env: Mapping[str, str], name: str, default: str) -> str:
+    base = env.get(name, "")
+    return os.path.join(base if os.path.isabs(base) else default, "claire")
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`claire.toml`; every field may be given by environment too, as CLAIRE_HOST, CLAIRE_SYNC_PORT and so on."""
+
+    name: str = ""
+    host: str = "127.0.0.1"
+    port: int = 8765
+    sync_host: str = ""
+    sync_port: int = 8766
+    lan_discovery: bool = False
+    fleet: dict[str, object] = {}
+    notify: list[str] = []
+
+    @classmethod
+    def load(cls, home: Home, env: Mapping[str, str]) -> "Settings":
+        """UsageError names the file and the key that is wrong."""
+        try:
+            with open(home.settings_file, "rb") as file:
+                values = msgspec.toml.decode(file.read())
+        except FileNotFoundError:
+            values = {}
+        except (msgspec.DecodeError, ValueError) as error:
+            raise UsageError(f"{home.settings_file}: {error}") from None
+        for field in ("name", "host", "port", "sync_host", "sync_port"):
+            if (text := env.get("CLAIRE_" + field.upper())) is not None:
+                values[field] = text
+        try:
+            settings = msgspec.convert(values, cls, strict=False)
+        except msgspec.ValidationError as error:
+            raise UsageError(f"{home.settings_file} or environment: {error}") from None
+        for port in (settings.port, settings.sync_port):
+            if not 0 <= port <= 65535:
+                raise UsageError(f"{port} is not a port", "choose 0 to 65535; 0 picks a free one")
+        return settings

@@ -1,0 +1,150 @@
+"""What enters the log from elsewhere: well-formed, signed, by a member, not beyond a revocation, not known yet.
+
+Every node decides this alike, whatever way and in whatever order an event came; so equal knowledge of who is a member
+gives equal sets.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from claire.node import identity, log, members
+from claire.node.event import Event, malformed, signed_bytes
+from claire.node.fold import Fold
+
+if TYPE_CHECKING:
+    from claire.node.node import Node
+
+STRANGER = "its machine is not a member"
+FOLLOWS = "follows a refused event of its machine"
+FORGED = "the signature does not verify"
+EQUIVOCAL = "another event has this uuid; the first one is kept"
+REVOKED = "its machine was revoked before this event"
+
+ALARMS = {FORGED: "forged", EQUIVOCAL: "equivocation"}
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """One foreign event that does not enter, and why."""
+
+    uuid: str
+    machine_id: str
+    why: str
+
+
+class Receipt:
+    """What became of a batch of foreign events."""
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.duplicate = 0
+        self.refused: list[Refusal] = []
+        self.fresh: list[str] = []  # uuids of the accepted, to be forwarded
+        self._blocked: set[str] = set()
+
+    def refuse(self, event: Event, why: str) -> None:
+        """Refuse an event, and with it what follows of its machine: `newest` must never hide a hole."""
+        self.refused.append(
+            Refusal(event.uuid, event.machine_id, FOLLOWS if event.machine_id in self._blocked else why)
+        )
+        self._blocked.add(event.machine_id)
+
+    def blocked(self, event: Event) -> bool:
+        return event.machine_id in self._blocked
+
+
+def receive(node: "Node", events: Sequence[Event]) -> Receipt:
+    """Check outside the write transaction, append and fold in it. See `Node.receive`."""
+    receipt = Receipt()
+    waiting = list(events)
+    while True:
+        with node.reading() as db:
+            trusted = members.keys(db)
+        batch = [event for event in waiting if event.machine_id in trusted]
+        waiting = [event for event in waiting if event.machine_id not in trusted]
+        if not batch:
+            break
+        _take(node, batch, trusted, receipt)
+    for event in waiting:
+        receipt.refuse(event, malformed(event) or STRANGER)
+    return receipt
+
+
+def _take(node: "Node", events: list[Event], trusted: dict[str, bytes], receipt: Receipt) -> None:
+    with node.reading() as db:
+        known = log.known(db, [event.uuid for event in events])
+    sound = [event for event in events if _sound(event, known.get(event.uuid), trusted, receipt)]
+    with node.writing() as tx:
+        fresh = _new(tx.db, sound, receipt)
+        if fresh:
+            log.append(tx.db, fresh)
+            fold = Fold(tx.db)
+            for event in fresh:
+                fold.apply(event)
+            fold.flush()
+            tx.wrote = True
+        _raise_alarms(tx.db, node, receipt, fresh)
+    receipt.accepted += len(fresh)
+    receipt.fresh += [event.uuid for event in fresh]
+
+
+def _sound(event: Event, stored: Event | None, trusted: dict[str, bytes], receipt: Receipt) -> bool:
+    """False if the event is refused or known already. What is known was verified when it came."""
+    if receipt.blocked(event):
+        receipt.refuse(event, FOLLOWS)
+    elif (why := malformed(event)) is not None:
+        receipt.refuse(event, why)
+    elif stored is not None and signed_bytes(stored) == signed_bytes(event):
+        receipt.duplicate += 1
+    elif not _signed(event, trusted[event.machine_id]):
+        receipt.refuse(event, FORGED)
+    else:
+        return True
+    return False
+
+
+def _signed(event: Event, public_key: bytes) -> bool:
+    signature = identity.decode_signature(event.sig)
+    return signature is not None and identity.verify(public_key, signed_bytes(event), signature)
+
+
+def _new(db: sqlite3.Connection, events: list[Event], receipt: Receipt) -> list[Event]:
+    """Those to append. Decided in the write transaction: log and revocations are what they are now."""
+    through = members.revoked(db)
+    known = log.known(db, [event.uuid for event in events])
+    fresh: list[Event] = []
+    for event in events:
+        stored = known.get(event.uuid)
+        if receipt.blocked(event):
+            receipt.refuse(event, FOLLOWS)
+        elif event.machine_id in through and event.hlc > through[event.machine_id]:
+            receipt.refuse(event, REVOKED)
+        elif stored is None:
+            known[event.uuid] = event
+            fresh.append(event)
+        elif signed_bytes(stored) == signed_bytes(event):
+            receipt.duplicate += 1
+        else:
+            receipt.refuse(event, EQUIVOCAL)
+    return fresh
+
+
+def _raise_alarms(db: sqlite3.Connection, node: "Node", receipt: Receipt, fresh: list[Event]) -> None:
+    alarms = [(ALARMS[r.why], r.machine_id, f"{r.why}: {r.uuid}") for r in receipt.refused if r.why in ALARMS]
+    alarms += [
+        (
+            "clone",
+            event.machine_id,
+            f"this node's id wrote {event.uuid} elsewhere, or before a backup was restored",
+        )
+        for event in fresh
+        if event.machine_id == node.machine_id
+    ]
+    now_ms = node.now_ms()
+    db.executemany(
+        "INSERT INTO alarms VALUES (?1, ?2, ?3, ?4, ?4, 1) ON CONFLICT (kind, machine_id) DO UPDATE"
+        " SET detail = ?3, last_ms = ?4, count = count + 1",
+        [(*alarm, now_ms) for alarm in alarms],
+    )

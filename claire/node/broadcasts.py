@@ -1,0 +1,173 @@
+"""Broadcasts: text the user wants typed into sessions, to whom, and what became of it.
+
+A broadcast is a record and nothing more: folding it types nothing. The host of each target decides whether to deliver.
+"""
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from claire.node import assignments, groups, projects, sessions
+from claire.node.errors import NotFound, UsageError
+from claire.node.event import Body, Event, Millis, event_type
+from claire.node.fold import Fold
+from claire.node.rows import Row, resolve, rows
+
+if TYPE_CHECKING:
+    from claire.node.node import Node
+
+OUTCOMES = ("delivered", "refused", "expired", "unverified")
+EXPIRY_MS = 10 * 60_000
+TEXT_CHARS_MAX = 20_000
+COMMAND_PREFIXES = ("/", "!", "#", "@", "&")
+
+
+class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One session the text is for, the machine that is to deliver, and the assignment that was active."""
+
+    session_uuid: str
+    machine_id: str
+    assignment_id: str | None = None
+
+
+@event_type("broadcast_sent")
+class BroadcastSent(Body):
+    broadcast_id: str
+    target: str
+    text: str
+    targets: list[Target]
+    expires_ms: Millis
+    raw: bool = False
+
+    def fold(self, fold: Fold, event: Event) -> None:
+        row = fold.row("broadcasts", self.broadcast_id)
+        if row["hlc"] is not None and row["hlc"] <= event.hlc:
+            return  # an id is used once; a second use, by accident or malice, changes nothing
+        row.update(
+            target=self.target,
+            text=self.text,
+            raw=self.raw,
+            expires_ms=self.expires_ms,
+            machine_id=event.machine_id,
+            hlc=event.hlc,
+            targets=msgspec.json.encode(self.targets).decode(),
+        )
+
+
+@event_type("broadcast_delivered")
+class BroadcastDelivered(Body):
+    broadcast_id: str
+    session_uuid: str
+    outcome: str
+    why: str = ""
+
+    def fold(self, fold: Fold, event: Event) -> None:
+        row = fold.row("deliveries", f"{self.broadcast_id}/{self.session_uuid}")
+        if event.hlc > (row["hlc"] or ""):
+            row.update(
+                broadcast_id=self.broadcast_id,
+                session_uuid=self.session_uuid,
+                outcome=self.outcome,
+                why=self.why,
+                machine_id=event.machine_id,
+                hlc=event.hlc,
+            )
+
+
+def resolve_targets(db: sqlite3.Connection, ref: str) -> tuple[str, list[Row]]:
+    """(what `ref` is, as 'project:…', 'group:…' or 'session:…', the live sessions it means)."""
+    try:
+        project = projects.find(db, ref)
+    except NotFound:
+        pass
+    else:
+        return f"project:{project['id']}", _sessions_of_project(db, project["id"])
+    try:
+        group = groups.find(db, ref)
+    except NotFound:
+        pass
+    else:
+        return f"group:{group['id']}", groups.members(db, group["id"])
+    session = sessions.find(db, ref)
+    return f"session:{session['id']}", [session]
+
+
+def _sessions_of_project(db: sqlite3.Connection, project_id: str) -> list[Row]:
+    bound = {
+        assignment["current_session"]
+        for assignment in assignments.list_assignments(db)
+        if assignment["project_id"] is not None
+        and projects.find(db, assignment["project_id"], deleted=True)["root_id"] == project_id
+    }
+    return [session for session in sessions.list_sessions(db) if session["id"] in bound]
+
+
+def send(node: "Node", ref: str, text: str, *, expiry_ms: int = EXPIRY_MS, raw: bool = False) -> Row:
+    """Record a broadcast to a project, group or session; the row has its `targets`. NotFound if nobody is meant."""
+    _check(text, raw)
+    with node.writing() as tx:
+        target, found = resolve_targets(tx.db, ref)
+        if not found:
+            raise NotFound(f"no live session belongs to {ref!r}", "claire session list")
+        broadcast_id = node.new_id()
+        targets = [_target(tx.db, session) for session in found]
+        tx.record(BroadcastSent(broadcast_id, target, text, targets, node.now_ms() + expiry_ms, raw))
+        return find(tx.db, broadcast_id)
+
+
+def _target(db: sqlite3.Connection, session: Row) -> Target:
+    bound = assignments.of_session(db, session["id"])
+    return Target(session["id"], session["machine_id"], bound["id"] if bound else None)
+
+
+def _check(text: str, raw: bool) -> None:
+    if not text.strip() or len(text) > TEXT_CHARS_MAX:
+        raise UsageError(f"a message has 1 to {TEXT_CHARS_MAX} characters")
+    if text.lstrip().startswith(COMMAND_PREFIXES) and not raw:
+        raise UsageError(
+            f"a message that begins with {text.lstrip()[0]!r} is a command to Claude, not text",
+            "add --raw if you mean it",
+        )
+
+
+_SELECT = (
+    "SELECT b.id, b.target, b.text, b.raw IS 1 AS raw, b.expires_ms, b.machine_id, b.hlc, b.targets"
+    " FROM broadcasts b WHERE 1"
+)
+
+
+def list_broadcasts(db: sqlite3.Connection, limit: int = 50) -> list[Row]:
+    """The newest broadcasts first, each with its `targets` and what became of every one."""
+    return [_read(db, row) for row in rows(db, f"{_SELECT} ORDER BY b.hlc DESC LIMIT ?", (limit,))]
+
+
+def find(db: sqlite3.Connection, ref: str) -> Row:
+    return _read(db, resolve(db, "broadcast", _SELECT, ref, id_column="b.id"))
+
+
+def undelivered(db: sqlite3.Connection, machine_id: str) -> list[Row]:
+    """(broadcast, target) pairs that this machine is to deliver and that have no outcome yet, oldest first.
+
+    Expired ones are among them: their outcome is that they expired.
+    """
+    return rows(
+        db,
+        "SELECT b.id, b.target, b.text, b.raw IS 1 AS raw, b.expires_ms, b.machine_id AS author, b.hlc,"
+        " t.value ->> 'session_uuid' AS session_uuid, t.value ->> 'assignment_id' AS assignment_id"
+        " FROM broadcasts b, json_each(b.targets) t"
+        " LEFT JOIN deliveries d ON d.id = b.id || '/' || (t.value ->> 'session_uuid')"
+        " WHERE t.value ->> 'machine_id' = ? AND d.id IS NULL ORDER BY b.hlc",
+        (machine_id,),
+    )
+
+
+def _read(db: sqlite3.Connection, row: Row) -> Row:
+    outcomes = {d["session_uuid"]: d for d in rows(db, "SELECT * FROM deliveries WHERE broadcast_id = ?", (row["id"],))}
+    row["raw"] = bool(row["raw"])
+    row["targets"] = [
+        {**target, "outcome": outcomes.get(target["session_uuid"], {}).get("outcome"),
+         "why": outcomes.get(target["session_uuid"], {}).get("why")}
+        for target in msgspec.json.decode(row["targets"])
+    ]  # fmt: skip
+    return row

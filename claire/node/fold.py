@@ -1,0 +1,169 @@
+"""Folding a batch of events into the projections: each row is read once and written once.
+
+`apply_event` folds one event, `replay_events` rebuilds everything from the log; both go through `Fold`.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from claire.node import log, registers
+from claire.node.event import Event, read_body
+from claire.node.schema import PROJECTIONS
+
+Row = dict[str, Any]
+Settle = Callable[[sqlite3.Connection, set[str]], None]
+
+REPLAY_BATCH_EVENTS = 10_000
+
+_read_registers = msgspec.json.Decoder(dict[str, list[registers.Head]]).decode
+
+
+class Fold:
+    """The rows a batch touches, until `flush` writes them in the caller's transaction."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+        self._rows: dict[str, dict[str, Row]] = {}
+        self._columns: dict[str, list[str]] = {}
+        self._registers: dict[tuple[str, str], dict[str, list[registers.Head]]] = {}
+        self._dead: dict[str, set[str]] = {}  # event -> fields replaced, marks of this batch
+        self._conflicts: dict[tuple[str, str, str], list[registers.Head]] = {}
+        self._settle: dict[Settle, set[str]] = {}
+
+    def apply(self, event: Event) -> None:
+        """Fold one event; one that cannot be read is counted instead."""
+        body = read_body(event)
+        if body is None:
+            self.row("unread_events", event.uuid, key="uuid")["event_type"] = event.event_type
+        else:
+            body.fold(self, event)
+
+    def row(self, table: str, entity: str, key: str = "id") -> Row:
+        """The row of an entity, to be changed in place; a new one has NULL in every other column."""
+        rows = self._rows.setdefault(table, {})
+        row = rows.get(entity)
+        if row is None:
+            cursor = self.db.execute(f"SELECT * FROM {table} WHERE {key} = ?", (entity,))
+            columns = self._columns.get(table)
+            if columns is None:
+                columns = self._columns[table] = [column[0] for column in cursor.description]
+            found = cursor.fetchone()
+            row = dict(zip(columns, found or (None,) * len(columns), strict=True))
+            row[key] = entity
+            rows[entity] = row
+        return row
+
+    def assign(
+        self,
+        table: str,
+        entity: str,
+        event: Event,
+        values: Mapping[str, registers.Value],
+        on: Mapping[str, Sequence[str]],
+        ranks: Mapping[str, registers.Rank],
+    ) -> Row:
+        """Set registers of an entity: field `f` to `values[f]`, replacing what the events `on[f]` set."""
+        row = self.row(table, entity)
+        known = self._registers_of(table, row)
+        dead = self._dead_fields(event.uuid)
+        for field, value in values.items():
+            replaced = on.get(field, ())
+            for uuid in replaced:
+                self._dead.setdefault(uuid, set()).add(field)
+            before = known.get(field, [])
+            heads = registers.fold(before, (event.hlc, event.uuid, value), replaced, field in dead)
+            known[field] = heads
+            won = registers.winner(heads, ranks.get(field, registers.latest_wins))
+            row[field] = won[2] if won else None
+            if len(before) > 1 or len(heads) > 1:
+                self._conflicts[table, entity, field] = heads
+        row["updated_hlc"] = max(row["updated_hlc"] or "", event.hlc)
+        return row
+
+    def heads(self, table: str, entity: str, field: str) -> list[registers.Head]:
+        return self._registers_of(table, self.row(table, entity)).get(field, [])
+
+    def settle(self, function: Settle, key: str) -> None:
+        """Have `function(db, keys)` recompute what follows from several rows, once, after they are written."""
+        self._settle.setdefault(function, set()).add(key)
+
+    def flush(self) -> None:
+        """Write what changed. The instance is empty afterwards and may go on."""
+        for table, rows in self._rows.items():
+            self._write(table, rows.values())
+        self.db.executemany(
+            "INSERT OR IGNORE INTO dead VALUES (?, ?)",
+            [(uuid, field) for uuid, fields in self._dead.items() for field in fields],
+        )
+        self._write_conflicts()
+        settle = self._settle
+        self._rows, self._registers, self._dead, self._conflicts, self._settle = {}, {}, {}, {}, {}
+        for function, keys in settle.items():
+            function(self.db, keys)
+
+    def _registers_of(self, table: str, row: Row) -> dict[str, list[registers.Head]]:
+        found = self._registers.get((table, row["id"]))
+        if found is None:
+            found = _read_registers(row["registers"]) if row["registers"] else {}
+            self._registers[table, row["id"]] = found
+        return found
+
+    def _dead_fields(self, event_uuid: str) -> set[str]:
+        rows = self.db.execute("SELECT field FROM dead WHERE event = ?", (event_uuid,))
+        return {field for (field,) in rows} | self._dead.get(event_uuid, set())
+
+    def _write(self, table: str, rows: Any) -> None:
+        columns = self._columns[table]
+        for row in rows:
+            if (state := self._registers.get((table, row.get("id", "")))) is not None:
+                row["registers"] = msgspec.json.encode(state).decode()
+        updates = ", ".join(f"{column} = excluded.{column}" for column in columns[1:])
+        self.db.executemany(
+            f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+            f" ON CONFLICT ({columns[0]}) DO UPDATE SET {updates}",
+            [tuple(row.values()) for row in rows],
+        )
+
+    def _write_conflicts(self) -> None:
+        self.db.executemany(
+            "DELETE FROM conflicts WHERE noun = ? AND entity_id = ? AND field = ?", list(self._conflicts)
+        )
+        self.db.executemany(
+            "INSERT INTO conflicts VALUES (?, ?, ?, ?)",
+            [
+                (*key, msgspec.json.encode(heads).decode())
+                for key, heads in self._conflicts.items()
+                if registers.conflict(heads)
+            ],
+        )
+
+
+def seen(db: sqlite3.Connection, table: str, entity: str, fields: Iterable[str]) -> dict[str, list[str]]:
+    """Per field, the events whose values are shown now: what an edit made here replaces, as its `on`."""
+    fold = Fold(db)
+    heads = {field: [head[1] for head in fold.heads(table, entity, field)] for field in fields}
+    return {field: uuids for field, uuids in heads.items() if uuids}
+
+
+def apply_event(db: sqlite3.Connection, event: Event) -> None:
+    """Fold one event into the projections, in the caller's transaction."""
+    fold = Fold(db)
+    fold.apply(event)
+    fold.flush()
+
+
+def replay_events(db: sqlite3.Connection, progress: Callable[[int], None] | None = None) -> None:
+    """Rebuild all projections from the log, in the caller's transaction; `progress` hears how many are folded."""
+    for table in PROJECTIONS:
+        db.execute(f"DELETE FROM {table}")
+    fold = Fold(db)
+    for folded, event in enumerate(log.in_arrival_order(db), 1):
+        fold.apply(event)
+        if folded % REPLAY_BATCH_EVENTS == 0:
+            fold.flush()
+            if progress is not None:
+                progress(folded)
+    fold.flush()

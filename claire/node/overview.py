@@ -1,0 +1,67 @@
+"""Overview: the state of the fleet across nouns, for the dashboard and `claire status`."""
+
+import sqlite3
+
+from claire.node import assignments, conflicts, members, projects, sessions
+from claire.node.rows import Row, rows
+
+
+def overview(db: sqlite3.Connection, own: str) -> Row:
+    """Who needs a person (oldest first), all live sessions with their tasks, projects, hosts, and what is wrong.
+
+    `own` is this node's machine id.
+    """
+    live = with_tasks(db, sessions.list_sessions(db))
+    waiting = [session for session in live if session["state"] in sessions.NEEDS_PERSON]
+    return {
+        "needs_you": sorted(waiting, key=lambda session: session["since_ms"] or 0),
+        "sessions": live,
+        "projects": projects.list_projects(db),
+        "hosts": hosts(db, own),
+        "conflicts": len(conflicts.list_conflicts(db)),
+        "duplicate_work": assignments.duplicate_work(db),
+        "alarms": rows(
+            db, "SELECT kind, machine_id, detail, first_ms, last_ms, count FROM alarms ORDER BY last_ms DESC"
+        ),
+    }
+
+
+def with_tasks(db: sqlite3.Connection, found: list[Row]) -> list[Row]:
+    """Sessions, each with the task its lineage is bound to (or None)."""
+    bound = {assignment["current_session"]: assignment for assignment in assignments.list_assignments(db)}
+    names = {row["id"]: row["display"] for row in projects.list_projects(db)}
+    for session in found:
+        assignment = bound.get(session["current_session"])
+        session["task"] = assignment and {
+            "id": assignment["task_id"],
+            "title": assignment["title"],
+            "status": assignment["status"],
+            "project_id": assignment["project_id"],
+            "project": names.get(assignment["project_id"], ""),
+        }
+    return found
+
+
+def hosts(db: sqlite3.Connection, own: str) -> list[Row]:
+    """Every member with its freshness: when it last wrote, when we last spoke, how far behind it is."""
+    talked = {row["machine_id"]: row for row in rows(db, "SELECT * FROM peers")}
+    counts = dict(db.execute("SELECT machine_id, count(*) FROM sessions WHERE gone IS NOT 1 GROUP BY 1"))
+    found = []
+    for member in members.list_members(db):
+        peer = talked.get(member["id"], {})
+        found.append(
+            {
+                "id": member["id"],
+                "name": member["name"],
+                "own": member["id"] == own,
+                "state": member["state"],
+                "version": member["version"],
+                "sessions": counts.get(member["id"], 0),
+                "newest": member["newest"],
+                "last_contact_ms": peer.get("last_contact_ms"),
+                "behind": peer.get("behind"),
+                "skew_ms": peer.get("skew_ms"),
+                "breaker": peer.get("breaker"),
+            }
+        )
+    return found

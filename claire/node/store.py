@@ -1,0 +1,101 @@
+"""Opening the database: connections with the settings they must have, creation, upgrade, and errors in words."""
+
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from claire.node.errors import Corrupt, NewerSchema, NoDatabase, StorageError
+from claire.node.schema import PROJECTIONS, PROJECTIONS_SCHEMA, SCHEMA, SCHEMA_VERSION
+
+BUSY_TIMEOUT_MS = 10_000
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """A connection that commits durably (WAL, synchronous=FULL) and opens transactions only where told to."""
+    if not os.path.exists(path):
+        raise NoDatabase(f"there is no database at {path}", "run `claire init`")
+    with words(path):
+        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+        db.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        return db
+
+
+def create(path: str, machine_id: str, public_key: str, name: str) -> None:
+    """Make a node's database (0600), whole or not at all: it gets its name when it is complete. `public_key` is hex."""
+    unfinished = f"{path}.new"
+    with words(path):
+        if os.path.exists(unfinished):
+            os.remove(unfinished)
+        os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        db = sqlite3.connect(unfinished, isolation_level=None)
+        db.executescript(f"{SCHEMA}; PRAGMA user_version = {SCHEMA_VERSION};")
+        db.execute("INSERT INTO meta VALUES ('machine_id', ?)", (machine_id,))
+        db.execute("INSERT INTO pins VALUES (?, ?, ?)", (machine_id, public_key, name))
+        db.close()
+        os.rename(unfinished, path)
+
+
+def remake_projections(db: sqlite3.Connection) -> None:
+    """Drop and create the projection tables, in the caller's transaction; the caller replays the log into them."""
+    for table in PROJECTIONS:
+        db.execute(f"DROP TABLE IF EXISTS {table}")
+    for statement in PROJECTIONS_SCHEMA.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+
+
+def version(db: sqlite3.Connection, path: str) -> int:
+    """The schema version of an open database; NewerSchema if this Claire is older than that."""
+    with words(path):
+        (found,) = db.execute("PRAGMA user_version").fetchone()
+    if found > SCHEMA_VERSION:
+        raise NewerSchema(
+            f"{path} was written by a newer Claire (schema {found}, this one knows {SCHEMA_VERSION})",
+            "upgrade Claire on this host",
+        )
+    if found == 0:
+        raise Corrupt(f"{path} is not a Claire database", "move it away and run `claire init`")
+    return int(found)
+
+
+@contextmanager
+def words(path: str) -> Iterator[None]:
+    """Turn what SQLite and the file system raise into a StorageError that says what is wrong and what to do."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        explained = _explain(error, path)
+        if explained is None:
+            raise
+        raise explained from error
+    except OSError as error:
+        raise StorageError(
+            f"{error.filename or path}: {os.strerror(error.errno or errno.EIO)}", _hint(error)
+        ) from error
+
+
+def _explain(error: sqlite3.DatabaseError, path: str) -> StorageError | None:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return Corrupt(f"{path} is damaged", "run `claire doctor --recover`")
+    if code == sqlite3.SQLITE_FULL:
+        return StorageError("the disk is full; nothing was written", "free some space and try again")
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return StorageError(
+            f"{path} cannot be opened for writing", f"check owner and mode: ls -l {os.path.dirname(path)}"
+        )
+    if code == sqlite3.SQLITE_IOERR:
+        return StorageError(f"the disk failed while using {path}; nothing was half-written", "run `claire doctor`")
+    if code == sqlite3.SQLITE_BUSY:
+        return StorageError(f"{path} is held by another program", "end it and try again")
+    return None
+
+
+def _hint(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return "free some space and try again"
+    return "check the owner and mode of the folder" if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else ""
