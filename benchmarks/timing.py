@@ -57,7 +57,7 @@ class Bench:
     sizes: tuple[int, ...] = (1_000, 10_000, 100_000)
     repeats: int = 5
     profile: bool = False
-    profiles: list[str] = field(default_factory=list)
+    profiled_already: set[str] = field(default_factory=set)
 
     def time(self, action: Callable[[], object], repeats: int = 0) -> Runs:
         values = []
@@ -69,10 +69,11 @@ class Bench:
 
     @contextmanager
     def profiled(self, what: str) -> Iterator[None]:
-        """With --profile, a profile of the block, printed at the end; otherwise nothing."""
-        if not self.profile:
+        """With --profile, print a profile of the block the first time it runs; otherwise nothing."""
+        if not self.profile or what in self.profiled_already:
             yield
             return
+        self.profiled_already.add(what)
         profiler = cProfile.Profile()
         with profiler:
             yield
