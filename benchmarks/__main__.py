@@ -22,8 +22,8 @@ CASES = ("log", "commands")
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 PAGE_HEAD = """# What it costs
 
-Written by `python3 dev.py bench`. Each case stands beside a baseline measured in the same run on the same machine: absolute
-times drift by half between machines and moments, ratios stay. ± is half the distance between the quartiles.
+Written by `python3 dev.py bench`. Each case stands beside a baseline measured in the same run on the same machine:
+absolute times drift by half between machines and moments, ratios stay. ± is half the distance between the quartiles.
 
 """
 

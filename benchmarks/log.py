@@ -69,7 +69,7 @@ def receive_and_replay(bench: Bench, folder: Path, size: int) -> Iterator[Result
 def receive(bench: Bench, folder: Path, events: Sequence[Event], repeats: int) -> Runs:
     values = []
     for _ in range(repeats):
-        with receiver(folder / "receiver", Node(home(folder / "author"))) as node, bench.profiled(f"receive of {len(events):,}"):
+        with fresh_receiver(folder) as node, bench.profiled(f"receive of {len(events):,}"):
             started = time.perf_counter()
             for start in range(0, len(events), BATCH_EVENTS):
                 receipt = node.receive(events[start : start + BATCH_EVENTS])
@@ -86,7 +86,7 @@ def late(bench: Bench, folder: Path, size: int) -> Result:
         log = list(Author(author).events(size))
         young = list(Author(author, START_MS + YEAR_MS, seed=2).events(LATE_EVENTS))
     for kind, events in (("in order", young), ("late", old)):
-        with receiver(folder / "receiver", Node(home(folder / "author"))) as node:
+        with fresh_receiver(folder) as node:
             for start in range(0, size, BATCH_EVENTS):
                 node.receive(log[start : start + BATCH_EVENTS])
             started = time.perf_counter()
@@ -94,3 +94,8 @@ def late(bench: Bench, folder: Path, size: int) -> Result:
             values[kind].append(time.perf_counter() - started)
     ours, base = (Runs(tuple(values[kind])) for kind in ("late", "in order"))
     return against(f"{LATE_EVENTS:,} late events into a log", size, ours, "the same in order", base, 2)
+
+
+def fresh_receiver(folder: Path) -> Node:
+    with Node(home(folder / "author")) as author:
+        return receiver(folder / "receiver", author)
