@@ -1,0 +1,179 @@
+"""What a node answers to each request of a round: a function of the node and the request, no network here."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+
+from claire.node import hlc, log
+from claire.node.event import Event
+from claire.node.node import Node
+from claire.sync import plan, wire
+from claire.sync.messages import (
+    EVENTS_PATH,
+    IDS_MAX,
+    POSITIONS_MAX,
+    PROTOCOLS,
+    RANGES_PATH,
+    STATE_PATH,
+    Answer,
+    Ask,
+    Compare,
+    Differences,
+    Leaf,
+    Refused,
+    Row,
+    Span,
+    State,
+    Taken,
+    compares,
+    encode,
+)
+
+READ_EVENTS = 500  # rows held at once while a page is built
+
+
+def answer(node: Node, ask: Ask) -> Answer:
+    """The answer to any request of a round; what is wrong with one is said in its answer."""
+    handler = HANDLERS.get((ask.method, ask.path))
+    if handler is None:
+        return problem(404, "no such route")
+    try:
+        return handler(node, ask)
+    except wire.Malformed as error:
+        return problem(413 if "larger than" in error.rule else 400, error.message)
+
+
+def problem(status: int, why: str) -> Answer:
+    return Answer(status, encode({"error": why}))
+
+
+def state(node: Node, ask: Ask) -> Answer:
+    with node.reading() as db:
+        index = log.index(db)
+    etag = log.etag_of(index)
+    if ask.etag == etag:
+        return Answer(304)
+    rows = {machine: Row(row.newest, row.count, row.digest) for machine, row in index.items()}
+    return Answer(200, encode(State(node.machine_id, node.now_ms(), list(PROTOCOLS), etag, rows)))
+
+
+def events(node: Node, ask: Ask) -> Answer:
+    """A page of events: by position (`after`), by id, or everything above one stamp (`since`)."""
+    names = {name for name, _ in ask.query} - {"limit"}
+    limit = _limit(ask)
+    with node.reading() as db:
+        if names == {"id"}:
+            pages = iter([log.get(db, _values(ask, "id", IDS_MAX))])
+        elif names == {"since"}:
+            pages = _since(db, _since_stamp(ask))
+        elif names == {"after"}:
+            pages = _after(db, _positions(ask))
+        else:
+            raise wire.Malformed("name what you want: after=, id= or since=")
+        body, more = page(pages, limit)
+        return Answer(200, body + wire.dump_trailer(more, log.etag(db)))
+
+
+def page(pages: Iterator[list[Event]], limit: int) -> tuple[bytes, bool]:
+    """NDJSON of as many events as one body may have, and whether there were more."""
+    lines: list[bytes] = []
+    size = 0
+    for events in pages:
+        for event in events:
+            line = wire.dump_line(event)
+            if len(lines) == limit or size + len(line) > wire.PAGE_BYTES:
+                return b"".join(lines), True
+            lines.append(line)
+            size += len(line)
+    return b"".join(lines), False
+
+
+def _after(db: sqlite3.Connection, positions: Mapping[str, str]) -> Iterator[list[Event]]:
+    """Each machine's events beyond its position, a few at a time."""
+    for machine_id, stamp in positions.items():
+        while events := log.after(db, {machine_id: stamp}, READ_EVENTS):
+            yield events
+            stamp = events[-1].hlc
+
+
+def _since(db: sqlite3.Connection, stamp: str) -> Iterator[list[Event]]:
+    while events := log.since(db, stamp, READ_EVENTS):
+        yield events
+        stamp = events[-1].hlc
+
+
+def take(node: Node, ask: Ask) -> Answer:
+    """Receive pushed events. A body with anything malformed in it is refused whole; no node sends one."""
+    batch = wire.load(ask.body)
+    if batch.malformed:
+        raise batch.malformed[0]
+    receipt = node.receive(batch.events)
+    refused = [Refused(refusal.uuid, refusal.why, refusal.machine_id) for refusal in receipt.refused]
+    with node.reading() as db:
+        return Answer(200, encode(Taken(receipt.accepted, receipt.duplicate, refused, log.etag(db))))
+
+
+def ranges(node: Node, ask: Ask) -> Answer:
+    compare: Compare = wire.decode(compares, ask.body)
+    differences = Differences([], [])
+    with node.reading() as db:
+        for span in compare.ranges:
+            _differ(db, compare.machine_id, span, differences)
+    return Answer(200, encode(differences))
+
+
+def _differ(db: sqlite3.Connection, machine_id: str, span: Span, differences: Differences) -> None:
+    count, digest = log.fingerprint(db, machine_id, span.lo, span.hi)
+    if (count, digest) == (span.count, span.digest):
+        return
+    keys = log.keys(db, machine_id, span.lo, span.hi)
+    if count <= plan.LEAF_KEYS:
+        differences.leaves.append(Leaf(span.lo, span.hi, keys))
+        return
+        keys = log.keys(db, machine_id, span.lo, span.hi)
+        differences.leaves.append(Leaf(span.lo, span.hi, keys))
+        return
+    keys = log.keys(db, machine_id, span.lo, span.hi)
+    for lo, hi in plan.between(span.lo, [keys[cut] for cut in plan.cuts(count)], span.hi):
+        differences.split.append(Span(lo, hi, *log.fingerprint(db, machine_id, lo, hi)))
+
+
+def _limit(ask: Ask) -> int:
+    values = _values(ask, "limit", 1)
+    if not values:
+        return wire.PAGE_EVENTS
+    if not values[0].isdecimal() or len(values[0]) > 9:
+        raise wire.Malformed("limit is not a number")
+    return max(1, min(int(values[0]), wire.PAGE_EVENTS))
+
+
+def _positions(ask: Ask) -> dict[str, str]:
+    stamps = _values(ask, "after", POSITIONS_MAX)
+    return {_machine(stamp): stamp for stamp in stamps}
+
+
+def _since_stamp(ask: Ask) -> str:
+    [stamp] = _values(ask, "since", 1) or [""]
+    _machine(stamp)
+    return stamp
+
+
+def _machine(stamp: str) -> str:
+    try:
+        return hlc.decode(stamp)[2]
+    except ValueError as error:
+        raise wire.Malformed(str(error)) from None
+
+
+def _values(ask: Ask, name: str, maximum: int) -> list[str]:
+    values = [value for key, value in ask.query if key == name]
+    if len(values) > maximum:
+        raise wire.Malformed(f"{name} is named more than {maximum} times")
+    return values
+
+
+HANDLERS: dict[tuple[str, str], Callable[[Node, Ask], Answer]] = {
+    ("GET", STATE_PATH): state,
+    ("GET", EVENTS_PATH): events,
+    ("POST", EVENTS_PATH): take,
+    ("POST", RANGES_PATH): ranges,
+}

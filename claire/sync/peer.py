@@ -1,0 +1,202 @@
+"""Talking to one peer over HTTP: the only module that imports httpx.
+
+Requests are signed, answers are checked before their body is used; redirects, proxies and cookies are not
+followed.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httpx
+import tenacity
+
+from claire.node import members
+from claire.node.node import Node
+from claire.sync import auth, pairing, wire
+from claire.sync.messages import Answer, Ask, encode
+from claire.sync.round import Exchange, PeerError, Steps, exchange_steps, expect
+
+CONNECT_S = 5.0
+REQUEST_S_MAX = 30.0
+WAIT_S = 25
+KEEP_ALIVE_S = 20.0  # below the server's 75 s: else a request may meet a closing connection
+CONNECTIONS_MAX = 50
+TRIES_MAX = 3
+RETRY_WAIT_S_MAX = 2.0
+RETRY_AFTER_S_MAX = 900.0
+
+
+class Busy(PeerError):
+    """The peer asks us to come back later."""
+
+    def __init__(self, message: str, status: int, retry_after_s: float) -> None:
+        super().__init__(message, status)
+        self.retry_after_s = retry_after_s
+
+
+class Failing(PeerError):
+    """The peer is in trouble (5xx); worth another try at once."""
+
+
+@dataclass
+class Peer:
+    """An address, who is expected there (or anybody who is a member), and how it wants to be addressed."""
+
+    url: str
+    machine_id: str = ""
+    audience: str = ""
+
+
+def open_client() -> httpx.AsyncClient:
+    """The one client of a process. Close it."""
+    client = httpx.AsyncClient(
+        trust_env=False,
+        follow_redirects=False,
+        timeout=httpx.Timeout(REQUEST_S_MAX, connect=CONNECT_S),
+        limits=httpx.Limits(max_connections=CONNECTIONS_MAX, keepalive_expiry=KEEP_ALIVE_S),
+    )
+    for name in ("accept", "accept-encoding", "user-agent", "connection"):
+        del client.headers[name]  # an idle round is one request of a few bytes
+    return client
+
+
+async def exchange(
+    node: Node, client: httpx.AsyncClient, peer: Peer, tally: Exchange | None = None
+) -> Exchange:
+    """A whole round. httpx.TransportError, PeerError or Malformed end it; `tally` keeps what was done."""
+    tally = tally if tally is not None else Exchange()
+    await play(node, client, peer, exchange_steps(node, tally))
+    tally.machine_id = auth.machine_of(peer.audience)
+    return tally
+
+
+async def play(node: Node, client: httpx.AsyncClient, peer: Peer, steps: Steps) -> None:
+    """Carry the steps of a round to the peer, its answers back; steps run in a thread, they use the disk."""
+    answer: Answer | None = None
+    while (ask := await asyncio.to_thread(_next, steps, answer)) is not None:
+        answer = await _asked(node, client, peer, ask)
+
+
+def _next(steps: Steps, answer: Answer | None) -> Ask | None:
+    try:
+        return steps.send(answer)  # type: ignore[arg-type]  # the first send is None
+    except StopIteration:
+        return None
+
+
+async def wait_for_change(node: Node, client: httpx.AsyncClient, peer: Peer, etag: str) -> bool:
+    """True when the peer holds something else than `etag` stands for; it answers late if that is later."""
+    answer = await _asked(
+        node, client, peer, Ask("GET", "/api/sync/state", (("wait", str(WAIT_S)),), etag=etag)
+    )
+    return answer.status != 304
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception_type((httpx.TransportError, Failing)),
+    stop=tenacity.stop_after_attempt(TRIES_MAX),
+    wait=tenacity.wait_random_exponential(multiplier=0.2, max=RETRY_WAIT_S_MAX),
+    reraise=True,
+)
+async def _asked(node: Node, client: httpx.AsyncClient, peer: Peer, ask: Ask) -> Answer:
+    """One request, signed; once more if the peer goes by another audience (it restarted, or is new)."""
+    answer, audience = await _send(node, client, peer, ask)
+    if answer.status == 401 and audience and audience != peer.audience:
+        await asyncio.to_thread(_meet, node, peer, audience)
+        answer, _ = await _send(node, client, peer, ask)
+    return answer
+
+
+def _meet(node: Node, peer: Peer, audience: str) -> None:
+    """Take up an audience if its machine is one we exchange with."""
+    machine_id = auth.machine_of(audience)
+    if machine_id == node.machine_id:
+        raise PeerError("this address is this node itself")
+    if peer.machine_id and machine_id != peer.machine_id:
+        raise PeerError(f"another node ({machine_id[:8]}) answers at {peer.url}")
+    with node.reading() as db:
+        if machine_id not in members.keys(db) or machine_id in members.revoked(db):
+            raise PeerError(f"the node at {peer.url} ({machine_id[:8]}) is not a member of this fleet", 403)
+        if machine_id in members.suspended(db, node.machine_id):
+            raise PeerError(f"{machine_id[:8]} revoked this node; exchange waits for your decision", 403)
+    peer.machine_id, peer.audience = machine_id, audience
+
+
+async def _send(node: Node, client: httpx.AsyncClient, peer: Peer, ask: Ask) -> tuple[Answer, str]:
+    """(answer, audience the peer names in a refusal)."""
+    url = httpx.URL(peer.url).copy_with(path=ask.path, params=ask.query or None)
+    nonce = node.entropy(auth.NONCE_BYTES).hex()
+    signed = auth.Request(ask.method, url.raw_path.decode(), ask.body)
+    headers = {"authorization": auth.sign(node.identity, signed, peer.audience, node.now_ms(), nonce)}
+    if ask.etag:
+        headers["if-none-match"] = f'"{ask.etag}"'
+    request = client.build_request(ask.method, url, headers=headers, content=ask.body or None)
+    answer, given = await _read(client, request)
+    if answer.status == 200:
+        await asyncio.to_thread(_check, node, peer, nonce, answer, given.get(auth.SIGNATURE_HEADER, ""))
+    return answer, given.get(auth.AUDIENCE_HEADER, "")
+
+
+def _check(node: Node, peer: Peer, nonce: str, answer: Answer, signature: str) -> None:
+    """PeerError unless this is the answer of the member we asked, to this request."""
+    with node.reading() as db:
+        key = members.keys(db).get(auth.machine_of(peer.audience))
+    if key is None or not auth.answer_is_signed(key, nonce, answer.status, answer.body, signature):
+        raise PeerError(f"whoever answers at {peer.url} does not sign as a member")
+
+
+async def _read(client: httpx.AsyncClient, request: httpx.Request) -> tuple[Answer, Mapping[str, str]]:
+    """The answer, bounded in time and size. Busy and Failing where the peer says so."""
+    async with asyncio.timeout(REQUEST_S_MAX + WAIT_S):
+        response = await client.send(request, stream=True)
+        try:
+            body = bytearray()
+            async for block in response.aiter_raw():
+                body += block
+                if len(body) > wire.BATCH_BYTES_MAX:
+                    raise wire.Malformed(f"answer larger than {wire.BATCH_BYTES_MAX} bytes")
+        finally:
+            await response.aclose()
+    answer = Answer(response.status_code, bytes(body))
+    if response.status_code in (429, 503):
+        raise Busy(
+            _words(answer), response.status_code, retry_after_s(response.headers.get("retry-after", ""))
+        )
+    if response.status_code >= 500:
+        raise Failing(_words(answer), response.status_code)
+    return answer, response.headers
+
+
+def retry_after_s(text: str) -> float:
+    """Seconds of a Retry-After header, bounded; a date or nonsense counts as a short pause."""
+    return min(float(text), RETRY_AFTER_S_MAX) if text.isdecimal() and len(text) < 7 else RETRY_WAIT_S_MAX
+
+
+def _words(answer: Answer) -> str:
+    try:
+        expect(answer)
+    except PeerError as error:
+        return error.message
+    return ""
+
+
+async def join(node: Node, client: httpx.AsyncClient, line: pairing.Invite, name: str) -> Peer:
+    """Pair with the node that made the invite, at whichever of its addresses answers."""
+    refused: PeerError | httpx.TransportError | None = None
+    for url in line.addresses:
+        try:
+            return await _join_at(node, client, line, name, url)
+        except (PeerError, httpx.TransportError) as error:
+            refused = error if not isinstance(refused, PeerError) else refused
+    assert refused is not None
+    raise refused
+
+
+async def _join_at(node: Node, client: httpx.AsyncClient, line: pairing.Invite, name: str, url: str) -> Peer:
+    sent = pairing.ask(node, line, name, node.entropy(16).hex())
+    request = client.build_request("POST", url + pairing.PAIR_PATH, content=encode(sent))
+    answer, _ = await _read(client, request)
+    welcome = wire.decode(pairing.welcomes, expect(answer))
+    machine_id = await asyncio.to_thread(pairing.accept, node, line, sent, welcome)
+    return Peer(url, machine_id)

@@ -1,0 +1,237 @@
+"""One round with a peer, as steps: yields what to ask, takes the answer, and ends with what happened.
+
+No network here: `peer` plays a round over HTTP, the simulation over a simulated network. A round is state
+(equal: done), pull what they have beyond us, push what we have beyond them, ranges where digests still
+differ; again until nothing changes. What is remembered of a peer never decides what is sent.
+"""
+
+from collections.abc import Generator, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from claire.node import log
+from claire.node.errors import ClaireError
+from claire.node.event import Event
+from claire.node.node import Node
+from claire.sync import wire
+from claire.sync.answers import READ_EVENTS, page
+from claire.sync.messages import (
+    EVENTS_PATH,
+    IDS_MAX,
+    POSITIONS_MAX,
+    PROTOCOLS,
+    RANGES_MAX,
+    RANGES_PATH,
+    STATE_PATH,
+    Answer,
+    Ask,
+    Compare,
+    Differences,
+    Leaf,
+    Span,
+    State,
+    Taken,
+    after_query,
+    differences,
+    encode,
+    states,
+    takens,
+)
+from claire.sync.plan import FIRST, LAST, Key, behind, missing, plan
+
+PASSES_MAX = 20  # a peer that is written to all the time must not hold us for ever
+COMPARES_MAX = 1_000  # requests to find the differences of one machine
+
+Steps = Generator[Ask, Answer, Any]
+
+
+class PeerError(ClaireError):
+    """The peer answered, and not as a peer does; `status` is its HTTP status."""
+
+    def __init__(self, message: str, status: int = 200, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.status = status
+
+
+class Cut(PeerError):
+    """An answer that ended before its trailer; what was whole of it is stored."""
+
+
+class Exchange(msgspec.Struct):
+    """What happened in a round, as far as it came."""
+
+    machine_id: str = ""
+    received: int = 0
+    sent: int = 0
+    duplicate: int = 0
+    refused: list[tuple[str, str]] = []  # (uuid, why), on either side
+    behind: dict[str, int] = {}  # what they hold and we do not, by machine, when the round ended
+    ahead: dict[str, int] = {}
+    in_sync: bool = False
+    skew_ms: int = 0  # their clock minus ours
+    etag: str = ""  # their newest known
+
+
+def exchange_steps(node: Node, tally: Exchange) -> Steps:
+    """A whole round; `tally` is filled as it goes, so that a cut round still tells what it did."""
+    for _ in range(PASSES_MAX):
+        with node.reading() as db:
+            mine = log.index(db)
+        asked_ms = node.now_ms()
+        answer = yield Ask("GET", STATE_PATH, etag=log.etag_of(mine))
+        if answer.status == 304:
+            tally.in_sync, tally.behind, tally.ahead = True, {}, {}
+            return
+        state = _read_state(answer, node.machine_id)
+        tally.machine_id, tally.etag = state.machine_id, state.etag
+        tally.skew_ms = state.now_ms - (asked_ms + node.now_ms()) // 2
+        tally.behind, tally.ahead = behind(mine, state.index), behind(state.index, mine)
+        before = (tally.received, tally.sent)
+        todo = plan(mine, state.index)
+        yield from pull_steps(node, todo.pull, tally)
+        yield from push_steps(node, todo.push, tally)
+        for machine_id in todo.compare:
+            yield from compare_steps(node, machine_id, tally)
+        with node.reading() as db:
+            tally.in_sync = log.etag(db) == tally.etag
+        if tally.in_sync:
+            tally.behind, tally.ahead = {}, {}
+        if tally.in_sync or (tally.received, tally.sent) == before:
+            return
+
+
+def _read_state(answer: Answer, own_id: str) -> State:
+    state: State = wire.decode(states, expect(answer))
+    if not set(state.proto) & set(PROTOCOLS):
+        raise PeerError(
+            f"it speaks exchange protocol {max(state.proto, default=0)}, this Claire {max(PROTOCOLS)}",
+            hint="upgrade the older of the two",
+        )
+    if state.machine_id == own_id:
+        raise PeerError("this address is this node itself")
+    return state
+
+
+def expect(answer: Answer) -> bytes:
+    """The body of a good answer; PeerError says what another one was."""
+    if answer.status == 200:
+        return answer.body
+    raise PeerError(_reason(answer) or f"it answered HTTP {answer.status}", answer.status)
+
+
+def _reason(answer: Answer) -> str:
+    try:
+        return str(msgspec.json.decode(answer.body, type=dict[str, Any]).get("error", ""))[:300]
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""
+
+
+def pull_steps(node: Node, positions: Mapping[str, str], tally: Exchange) -> Steps:
+    """Fetch everything beyond `positions`, page by page, each page stored before the next is asked for."""
+    left = dict(positions)
+    while left:
+        asked = dict(islice(left.items(), POSITIONS_MAX))
+        answer = yield Ask("GET", EVENTS_PATH, after_query(asked, wire.PAGE_EVENTS))
+        batch, blocked = _receive(node, expect(answer), tally)
+        if batch.trailer is None:
+            raise Cut("its answer was cut")
+        tally.etag = batch.trailer.etag
+        newest = {event.machine_id: event.hlc for event in batch.events}
+        for machine_id in asked:
+            if machine_id in blocked or not batch.trailer.more:
+                del left[machine_id]
+            else:
+                left[machine_id] = newest.get(machine_id, left[machine_id])
+        if batch.trailer.more and not newest.keys() & asked.keys():
+            raise PeerError("it says there is more and sends nothing")
+
+
+def _receive(node: Node, body: bytes, tally: Exchange) -> tuple[wire.Batch, set[str]]:
+    """Store a body's events; the machines of which something was refused."""
+    batch = wire.load(body)
+    receipt = node.receive(batch.events)
+    tally.received += receipt.accepted
+    tally.duplicate += receipt.duplicate
+    tally.refused += [(refusal.uuid, refusal.why) for refusal in receipt.refused]
+    tally.refused += [(error.uuid, error.message) for error in batch.malformed]
+    return batch, {r.machine_id for r in receipt.refused} | {error.machine_id for error in batch.malformed}
+
+
+def push_steps(node: Node, positions: Mapping[str, str], tally: Exchange) -> Steps:
+    """Send everything beyond `positions`, a bounded body at a time."""
+    left = dict(positions)
+    while left:
+        with node.reading() as db:
+            events: list[Event] = []
+            for machine_id, stamp in left.items():
+                events += log.after(db, {machine_id: stamp}, READ_EVENTS - len(events))
+                if len(events) == READ_EVENTS:
+                    break
+        if not events:
+            return
+        blocked = yield from _send(events, tally)
+        sent = {event.machine_id: event.hlc for event in events}
+        left = {m: sent.get(m, stamp) for m, stamp in left.items() if m not in blocked}
+
+
+def _send(events: list[Event], tally: Exchange) -> Generator[Ask, Answer, set[str]]:
+    """Send events in as many bodies as they need; the machines of which the peer refused something."""
+    blocked: set[str] = set()
+    rest = events
+    while rest:
+        body, _ = page(iter([rest]), len(rest))
+        taken: Taken = wire.decode(takens, expect((yield Ask("POST", EVENTS_PATH, body=body))))
+        tally.sent += taken.accepted
+        tally.etag = taken.etag
+        tally.refused += [(refused.uuid, refused.why) for refused in taken.refused]
+        refused = {refused.uuid for refused in taken.refused}
+        blocked |= {event.machine_id for event in rest if event.uuid in refused}
+        rest = [event for event in rest[body.count(b"\n") :] if event.machine_id not in blocked]
+    return blocked
+
+
+def compare_steps(node: Node, machine_id: str, tally: Exchange) -> Steps:
+    """Find where the two sets of one machine differ by halving ranges, and exchange what is missing."""
+    spans = [Span(FIRST, LAST)]
+    for _ in range(COMPARES_MAX):
+        if not spans:
+            return
+        asked, spans = spans[:RANGES_MAX], spans[RANGES_MAX:]
+        answer = yield Ask("POST", RANGES_PATH, body=encode(Compare(machine_id, asked)))
+        found: Differences = wire.decode(differences, expect(answer))
+        for leaf in found.leaves:
+            yield from _settle(node, machine_id, leaf, tally)
+        with node.reading() as db:
+            spans += [span for span in map(_own(db, machine_id), found.split) if span is not None]
+
+
+def _own(db: Any, machine_id: str) -> Any:
+    def own(theirs: Span) -> Span | None:
+        """Our fingerprint of a range of theirs, or None if it agrees."""
+        count, digest = log.fingerprint(db, machine_id, theirs.lo, theirs.hi)
+        return (
+            None
+            if (count, digest) == (theirs.count, theirs.digest)
+            else Span(theirs.lo, theirs.hi, count, digest)
+        )
+
+    return own
+
+
+def _settle(node: Node, machine_id: str, leaf: Leaf, tally: Exchange) -> Steps:
+    """Exchange what one side of a small range lacks."""
+    with node.reading() as db:
+        fetch, send = missing(log.keys(db, machine_id, leaf.lo, leaf.hi), leaf.keys)
+    for some in _chunks(fetch, IDS_MAX):
+        answer = yield Ask("GET", EVENTS_PATH, tuple(("id", uuid) for _, uuid in some))
+        _receive(node, expect(answer), tally)
+    for some in _chunks(send, READ_EVENTS):
+        with node.reading() as db:
+            events = log.get(db, [uuid for _, uuid in some])
+        yield from _send(events, tally)
+
+
+def _chunks(keys: list[Key], size: int) -> Iterator[list[Key]]:
+    return (keys[start : start + size] for start in range(0, len(keys), size))

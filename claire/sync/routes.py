@@ -1,0 +1,162 @@
+"""`/api/sync/*`: the sync listener's whole surface. Every request but pairing is signed by a member."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from urllib.parse import parse_qsl
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from claire.node import members
+from claire.node.errors import Refused, StorageError
+from claire.node.node import Node
+from claire.sync import auth, pairing, wire
+from claire.sync.answers import HANDLERS, answer, problem
+from claire.sync.bell import Bell
+from claire.sync.messages import EVENTS_PATH, STATE_PATH, Answer, Ask, encode, takens
+
+INBOUND_EXCHANGES_MAX = 3  # at a time; more wait a moment, then are told to come back
+INBOUND_WAIT_S = 1.0
+RETRY_AFTER_S = 2
+REQUEST_S_MAX = 30.0
+WAIT_S_MAX = 25.0
+PAIR_BYTES_MAX = 4096
+QUERY_FIELDS_MAX = 300
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Inbox:
+    """What the routes share while a node runs: who may enter, and whom to tell about it."""
+
+    def __init__(self, node: Node, bell: Bell, name: str, contacted: Callable[[str, int], None]) -> None:
+        """`contacted(machine_id, accepted)` hears of each member's request and the events it brought."""
+        self.node, self.bell, self.name, self.contacted = node, bell, name, contacted
+        self.door = auth.Door(node.machine_id, node.entropy(8).hex())
+        self.permits = asyncio.Semaphore(INBOUND_EXCHANGES_MAX)
+
+
+def routes(inbox: Inbox) -> list[Route]:
+    async def sync(request: Request) -> Response:
+        return await _within_deadline(_exchange(inbox, request), request)
+
+    async def pair(request: Request) -> Response:
+        return await _within_deadline(_pair(inbox, request), request)
+
+    paths = sorted({(path, method) for method, path in HANDLERS})
+    return [
+        *(Route(path, sync, methods=[method]) for path, method in paths),
+        Route(pairing.PAIR_PATH, pair, methods=["POST"]),
+    ]
+
+
+async def _within_deadline(work: Awaitable[Response], request: Request) -> Response:
+    """The answer, or the error in words; nothing about our inside leaves this listener."""
+    try:
+        async with asyncio.timeout(REQUEST_S_MAX + WAIT_S_MAX):
+            return await work
+    except TimeoutError:
+        return _plain(problem(408, f"the request took longer than {REQUEST_S_MAX:.0f} s"))
+    except ClientDisconnect:
+        return _plain(problem(400, "the request was cut"))
+    except StorageError as error:
+        return _plain(problem(503, error.message), {"retry-after": str(RETRY_AFTER_S)})
+
+
+async def _exchange(inbox: Inbox, request: Request) -> Response:
+    try:
+        body = await _body(request, wire.BATCH_BYTES_MAX)
+        machine_id, nonce = await asyncio.to_thread(_admit, inbox, request, body)
+    except auth.Unauthorized as error:
+        return _plain(problem(error.status, error.message), {auth.AUDIENCE_HEADER: inbox.door.audience})
+    except wire.Malformed as error:
+        return _plain(problem(413, error.message))
+    inbox.contacted(machine_id, 0)
+    fields = parse_qsl(request.url.query, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
+    wait_s = _wait_s(dict(fields).get("wait", ""))
+    query = tuple(field for field in fields if field[0] != "wait")
+    etag = request.headers.get("if-none-match", "").strip('"')
+    ask = Ask(request.method, request.scope["path"], query, body, etag)
+    if ask.path == STATE_PATH:
+        given = await _state(inbox, ask, wait_s)
+    else:
+        given = await _permitted(inbox, ask, machine_id)
+    if given.status != 200:
+        return _plain(given, {"retry-after": str(RETRY_AFTER_S)} if given.status == 503 else {})
+    signature = auth.sign_answer(inbox.node.identity, nonce, given.status, given.body)
+    return _plain(given, {auth.SIGNATURE_HEADER: signature})
+
+
+def _admit(inbox: Inbox, request: Request, body: bytes) -> tuple[str, str]:
+    target = request.scope["raw_path"]
+    if request.scope["query_string"]:
+        target += b"?" + request.scope["query_string"]
+    signed = auth.Request(request.method, target.decode("latin-1"), body)
+    with inbox.node.reading() as db:
+        keys = members.keys(db)
+        revoked, suspended = members.revoked(db), members.suspended(db, inbox.node.machine_id)
+    header = request.headers.get("authorization", "")
+    machine_id, nonce = inbox.door.admit(signed, header, keys, inbox.node.now_ms())
+    if machine_id in revoked:
+        raise auth.Unauthorized("this node was revoked", 403)
+    if machine_id in suspended:
+        raise auth.Unauthorized("you revoked me; I wait for my user to decide", 403)
+    return machine_id, nonce
+
+
+async def _state(inbox: Inbox, ask: Ask, wait_s: float) -> Answer:
+    """At once if our sets differ; else when something changes, at the latest after `wait_s`."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + wait_s
+    while True:
+        rung = inbox.bell.rung
+        given = await asyncio.to_thread(answer, inbox.node, ask)
+        left = until - loop.time()
+        if given.status != 304 or left <= 0 or not await inbox.bell.wait(left, rung):
+            return given
+
+
+async def _permitted(inbox: Inbox, ask: Ask, machine_id: str) -> Answer:
+    try:
+        await asyncio.wait_for(inbox.permits.acquire(), INBOUND_WAIT_S)
+    except TimeoutError:
+        return problem(503, f"{INBOUND_EXCHANGES_MAX} exchanges are running")
+    try:
+        given = await asyncio.to_thread(answer, inbox.node, ask)
+    finally:
+        inbox.permits.release()
+    if (ask.method, ask.path) == ("POST", EVENTS_PATH) and given.status == 200:
+        inbox.contacted(machine_id, takens.decode(given.body).accepted)
+    return given
+
+
+async def _pair(inbox: Inbox, request: Request) -> Response:
+    try:
+        join: pairing.Join = wire.decode(pairing.joins, await _body(request, PAIR_BYTES_MAX))
+        nonce = inbox.node.entropy(16).hex()
+        welcome = await asyncio.to_thread(pairing.welcome, inbox.node, join, inbox.name, nonce)
+    except (Refused, wire.Malformed) as error:
+        return _plain(problem(403 if isinstance(error, Refused) else 400, error.message))
+    return _plain(Answer(200, encode(welcome)))
+
+
+async def _body(request: Request, maximum: int) -> bytes:
+    """The body, counted while it streams in; Malformed if it is larger or compressed."""
+    if "content-encoding" in request.headers:
+        raise wire.Malformed("content-encoding is not accepted")
+    body = bytearray()
+    async with asyncio.timeout(REQUEST_S_MAX):
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > maximum:
+                raise wire.Malformed(f"body larger than {maximum} bytes")
+    return bytes(body)
+
+
+def _wait_s(text: str) -> float:
+    return min(float(text), WAIT_S_MAX) if text.isdecimal() and len(text) < 4 else 0.0
+
+
+def _plain(given: Answer, headers: dict[str, str] | None = None) -> Response:
+    return Response(given.body, given.status, headers, "application/json")

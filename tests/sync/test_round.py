@@ -1,0 +1,238 @@
+"""Whole rounds between real nodes, without a network: what one holds, the other holds afterwards."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+
+import pytest
+
+from claire.config import Home
+from claire.node import log, projects
+from claire.node.node import Node
+from claire.sync import wire
+from claire.sync.answers import answer
+from claire.sync.messages import EVENTS_PATH, RANGES_PATH, STATE_PATH, Answer, Ask
+from claire.sync.round import Cut, Exchange, PeerError, exchange_steps
+from tests.conftest import befriend
+
+MakeNode = Callable[..., Node]
+
+
+def converse(node: Node, peer: Node, asked: list[Ask] | None = None) -> Exchange:
+    """A round between two nodes in one process; `asked` gets the requests it took."""
+    return play(node, lambda ask: answer(peer, ask), asked)
+
+
+def play(node: Node, reply: Callable[[Ask], Answer], asked: list[Ask] | None = None) -> Exchange:
+    tally = Exchange()
+    steps = exchange_steps(node, tally)
+    given = None
+    while True:
+        try:
+            ask = steps.send(given)  # type: ignore[arg-type]
+        except StopIteration:
+            return tally
+        if asked is not None:
+            asked.append(ask)
+        given = reply(ask)
+
+
+def etag(node: Node) -> str:
+    with node.reading() as db:
+        return log.etag(db)
+
+
+def names(node: Node) -> set[str]:
+    with node.reading() as db:
+        return {row["name"] for row in projects.list_projects(db)}
+
+
+@pytest.fixture
+def pair(make_node: MakeNode) -> tuple[Node, Node]:
+    nodes = make_node("alpha"), make_node("beta")
+    befriend(*nodes)
+    return nodes
+
+
+def test_both_sides_hold_everything_after_one_round(pair: tuple[Node, Node]) -> None:
+    a, b = pair
+    projects.create(a, "api")
+    projects.create(b, "web")
+    tally = converse(a, b)
+    assert tally.in_sync and tally.received and tally.sent and not tally.refused
+    assert (tally.machine_id, tally.behind, tally.ahead) == (b.machine_id, {}, {})
+    assert etag(a) == etag(b)
+    assert names(a) == names(b) == {"api", "web"}
+
+
+def test_an_idle_round_is_one_request(pair: tuple[Node, Node]) -> None:
+    a, b = pair
+    converse(a, b)
+    asked: list[Ask] = []
+    assert converse(a, b, asked).in_sync
+    assert [(ask.method, ask.path) for ask in asked] == [("GET", STATE_PATH)]
+
+
+def test_a_push_is_two_requests(pair: tuple[Node, Node]) -> None:
+    a, b = pair
+    converse(a, b)
+    projects.create(a, "api")
+    asked: list[Ask] = []
+    assert converse(a, b, asked).sent == 1
+    assert [(ask.method, ask.path) for ask in asked] == [("GET", STATE_PATH), ("POST", EVENTS_PATH)]
+
+
+def test_late_relay_loses_nothing(make_node: MakeNode) -> None:
+    """A has seen newer events of B when B learns older ones of C: one cursor would skip those for ever."""
+    a, b, c = make_node("a"), make_node("b"), make_node("c")
+    befriend(a, b, c)
+    projects.create(c, "old")
+    c_clock = c.now_ms
+    assert c_clock() == b.now_ms()
+    b.now_ms = lambda: c_clock() + 50_000
+    projects.create(b, "new")
+    converse(a, b)
+    assert names(a) == {"new"}
+    converse(b, c)
+    converse(a, b)
+    assert names(a) == {"new", "old"}
+    assert etag(a) == etag(b)
+
+
+def test_a_machine_admitted_by_the_peer_is_learnt_in_the_same_round(make_node: MakeNode) -> None:
+    a, b, c = make_node("a"), make_node("b"), make_node("c")
+    befriend(a, b)
+    befriend(b, c)
+    projects.create(c, "far")
+    converse(b, c)
+    assert converse(a, b).in_sync
+    assert names(a) == {"far"}
+    assert converse(c, b).in_sync and etag(a) == etag(c)
+
+
+def test_many_pages_both_ways(pair: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = pair
+    for number in range(30):
+        projects.create(a, f"a{number}")
+        projects.create(b, f"b{number}")
+    monkeypatch.setattr(wire, "PAGE_EVENTS", 4)
+    monkeypatch.setattr(wire, "PAGE_BYTES", 2000)
+    assert converse(a, b).in_sync
+    assert len(names(a)) == 60 and etag(a) == etag(b)
+
+
+def test_a_cut_answer_keeps_what_was_whole_and_the_next_round_resumes(pair: tuple[Node, Node]) -> None:
+    a, b = pair
+    for number in range(10):
+        projects.create(b, f"b{number}")
+
+    def cut(ask: Ask) -> Answer:
+        given = answer(b, ask)
+        lines = given.body.split(b"\n")
+        return Answer(200, b"\n".join(lines[:5]) + b"\n") if ask.path == EVENTS_PATH else given
+
+    with pytest.raises(Cut):
+        play(a, cut)
+    assert 0 < len(names(a)) < 10
+    assert converse(a, b).in_sync and len(names(a)) == 10
+
+
+def test_a_restored_backup_heals(pair: tuple[Node, Node], make_node: MakeNode) -> None:
+    a, b = pair
+    for number in range(5):
+        projects.create(a, f"a{number}")
+    backup = copy_home(a, "backup")
+    for number in range(5, 10):
+        projects.create(a, f"a{number}")
+    assert converse(a, b).in_sync
+    a.now_ms = lambda: b.now_ms() + 1000
+    with open_home(backup, a) as restored:
+        for number in range(10, 13):
+            projects.create(restored, f"a{number}")
+        tally = converse(restored, b)
+        assert tally.in_sync and tally.sent == 3
+        assert names(restored) == names(b) == {f"a{number}" for number in range(13)}
+
+
+def test_two_live_clones_heal_even_with_equal_stamps(pair: tuple[Node, Node]) -> None:
+    a, b = pair
+    with open_home(copy_home(a, "clone"), a) as clone:
+        for number in range(200):
+            projects.create(a, f"a{number}")
+            projects.create(clone, f"c{number}")
+        for _ in range(3):
+            converse(a, b)
+            converse(clone, b)
+        assert etag(a) == etag(b) == etag(clone)
+        assert len(names(b)) == 400
+
+
+def test_holes_are_found_by_ranges_with_few_bytes(pair: tuple[Node, Node]) -> None:
+    a, b = pair
+    for number in range(600):
+        projects.create(a, f"a{number}")
+    converse(b, a)
+    with sqlite3.connect(b.home.database) as db:  # a hole that no node makes in ordinary running
+        db.execute(
+            "DELETE FROM events WHERE rowid IN (SELECT rowid FROM events ORDER BY rowid LIMIT 3 OFFSET 300)"
+        )
+    with b.writing() as tx:
+        log.reindex(tx.db, a.machine_id)
+    asked: list[Ask] = []
+    tally = converse(b, a, asked)
+    assert tally.in_sync and tally.received == 3
+    assert sum(ask.path == RANGES_PATH for ask in asked) <= 3
+
+
+def test_a_refused_event_stops_only_its_machine(make_node: MakeNode) -> None:
+    a, b, c = make_node("a"), make_node("b"), make_node("c")
+    befriend(a, b, c)
+    for number in range(3):
+        projects.create(c, f"c{number}")
+    projects.create(b, "b")
+    converse(b, c)
+
+    def forge(ask: Ask) -> Answer:
+        given = answer(b, ask)
+        return Answer(given.status, given.body.replace(b'\\"c1\\"', b'\\"c9\\"'))
+
+    tally = play(a, forge)
+    assert names(a) == {"b", "c0"}
+    assert len(tally.refused) >= 1 and not tally.in_sync
+    assert converse(a, b).in_sync
+    assert names(a) == {"b", "c0", "c1", "c2"}
+
+
+def test_a_newer_protocol_is_named(pair: tuple[Node, Node]) -> None:
+    a, b = pair
+
+    def newer(ask: Ask) -> Answer:
+        given = answer(b, ask)
+        return Answer(given.status, given.body.replace(b'"proto":[1]', b'"proto":[2,3]'))
+
+    with pytest.raises(PeerError, match="protocol 3"):
+        play(a, newer)
+
+
+def test_unknown_fields_in_answers_are_ignored(pair: tuple[Node, Node]) -> None:
+    a, b = pair
+
+    def richer(ask: Ask) -> Answer:
+        given = answer(b, ask)
+        if ask.path == EVENTS_PATH and ask.method == "GET":
+            return given
+        return Answer(given.status, given.body.replace(b"{", b'{"later":1,', 1))
+
+    assert play(a, richer).in_sync
+
+
+def copy_home(node: Node, name: str) -> Home:
+    """A copy of a node's whole home, as a backup or `cp -r` makes it."""
+    root = os.path.dirname(node.home.data)
+    shutil.copytree(root, f"{root}-{name}")
+    return Home.from_env({"CLAIRE_HOME": f"{root}-{name}"})
+
+
+def open_home(home: Home, like: Node) -> Node:
+    return Node(home, now_ms=like.now_ms)
