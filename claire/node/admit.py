@@ -115,11 +115,13 @@ def _new(db: sqlite3.Connection, events: list[Event], receipt: Receipt) -> list[
     through = members.revoked(db)
     known = log.known(db, [event.uuid for event in events])
     fresh: list[Event] = []
+    blocked: set[str] = set()  # not the receipt's: what that holds by now came after these events
     for event in events:
         stored = known.get(event.uuid)
-        if receipt.blocked(event):
+        if event.machine_id in blocked:
             receipt.refuse(event, FOLLOWS)
         elif event.machine_id in through and event.hlc > through[event.machine_id]:
+            blocked.add(event.machine_id)
             receipt.refuse(event, REVOKED)
         elif stored is None:
             known[event.uuid] = event
@@ -127,6 +129,7 @@ def _new(db: sqlite3.Connection, events: list[Event], receipt: Receipt) -> list[
         elif signed_bytes(stored) == signed_bytes(event):
             receipt.duplicate += 1
         else:
+            blocked.add(event.machine_id)
             receipt.refuse(event, EQUIVOCAL)
     return fresh
 
