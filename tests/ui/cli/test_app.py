@@ -1,0 +1,52 @@
+"""Help, suggestions and usage errors: what Typer says, in Claire's form."""
+
+from __future__ import annotations
+
+import pytest
+
+from claire.ui.cli.app import ask_typer
+from claire.ui.cli.commands import COMMANDS, GROUPS
+from claire.ui.cli.table import Command
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.name)
+def test_help_begins_with_what_it_does_and_an_example(
+    command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    assert ask_typer([*command.path, "--help"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == command.help
+    assert out[2:4] == ["Examples:", f"  {command.examples[0]}"]
+
+
+@pytest.mark.parametrize("argv", [[], ["--help"], *([g] for g in GROUPS)])
+def test_a_bare_group_shows_its_commands(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask_typer(argv) == 0
+    out = capsys.readouterr().out
+    inside = argv if argv != ["--help"] else []
+    assert all(c.name in out for c in COMMANDS if list(c.path[: len(inside)]) == inside)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ("tsk list", "error: no such command 'tsk'. did you mean 'task'? next: claire --help"),
+        ("task ad", "error: no such command 'ad'. did you mean 'add'? next: claire task --help"),
+        ("task list --jsn", "--json"),
+        ("task list --status x", "'x' is not one of 'todo', 'in_progress', 'blocked', 'done'"),
+        ("task list -n x", "'x' is not a whole number from 0 on. next: claire task list --help"),
+        ("task list -n 9999999999", "is not a whole number"),
+        ("task add", "missing argument 'PROJECT'"),
+        ("task list extra", "unexpected extra argument"),
+        ("task list --project", "requires an argument"),
+    ],
+)
+def test_usage_errors_are_one_line_with_the_next_command(
+    argv: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask_typer(argv.split()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert said in captured.err
+    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
