@@ -22,6 +22,6 @@ def main() -> None:
 
 def _wiring() -> ModuleType:
     """Imported when a command asks for the network or the fleet, and not before."""
-    import claire.wiring
+    from importlib import import_module
 
-    return claire.wiring
+    return import_module("claire.wiring")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 WIDTH_MIN, WIDTH_MAX = 20, 200
 FLEX_CELLS_MIN = 14
 GAP = "  "
+SHORT_CHARS = 8
+WALL_CHARS = 13  # of a stamp: its milliseconds
 
 # Zero-width joiner and non-joiner are part of how emoji, Persian and Hindi are written.
 JOINERS = "\u200c\u200d"
@@ -43,17 +45,20 @@ STATES = {
     "done": ("✓", "dim"),
     "active": ("●", "green"),
     "paused": ("◌", "dim"),
-    "running": ("●", "green"),
-    "busy": ("●", "green"),
     "working": ("●", "green"),
-    "waiting": ("◐", "wait"),
     "idle": ("○", ""),
+    "shell": ("○", ""),
+    "permission": ("◐", "wait"),
+    "question": ("◐", "wait"),
+    "dialog": ("◐", "wait"),
+    "rate-limited": ("◌", "wait"),
     "error": ("✕", "alarm"),
-    "failed": ("✕", "alarm"),
+    "interrupted": ("✕", "wait"),
+    "crashed": ("✕", "alarm"),
+    "orphaned": ("✕", "dim"),
     "unknown": ("?", "dim"),
     "unreachable": ("⊘", "dim"),
     "gone": ("·", "dim"),
-    "ok": ("✓", "green"),
 }
 ASCII = str.maketrans(
     {"○": "o", "●": "*", "⊘": "!", "✓": "+", "◌": "-", "◐": ">", "✕": "x", "·": ".", "…": "~", "→": ">"}
@@ -125,6 +130,16 @@ def age(ms: int) -> str:
         if seconds >= 2 * size or (seconds >= size and unit != "d"):
             return f"{seconds // size}{unit}"
     return f"{seconds}s"
+
+
+def short(id: str) -> str:
+    """The id as it is shown everywhere, and accepted."""
+    return id[:SHORT_CHARS]
+
+
+def since(stamp: str, now_ms: int) -> str:
+    """How long ago an event's stamp says it was."""
+    return age(now_ms - int(stamp[:WALL_CHARS])) if stamp else ""
 
 
 def plural(count: int, noun: str) -> str:

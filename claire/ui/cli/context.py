@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Show = Callable[["View"], Iterable[Line | str]]
 
 COLUMNS_DEFAULT = 80
+STDIN_BYTES_MAX = 64 * 1024  # what an event holds
 
 
 class View:
@@ -74,8 +75,38 @@ class Context:
         if self._node is None:
             from claire.node.node import Node
 
-            self._node = Node.open(self.home)
+            self._node = Node(self.home)
         return self._node
+
+    def task(self, ref: str | None) -> str:
+        """What was said, or the task of the session this runs in."""
+        if ref is not None:
+            return ref
+        from claire.ui.cli import current
+
+        return current.task(self.node, self.env)
+
+    def session(self, ref: str | None) -> str:
+        """What was said, or the session this runs in."""
+        if ref is not None:
+            return ref
+        from claire.ui.cli import current
+
+        return str(current.session(self.node, self.env)["id"])
+
+    def long_text(self, said: str | None) -> str | None:
+        """What was said; `-` is what comes on standard input."""
+        if said != "-" or sys.stdin is None:
+            return said
+        from claire.node.errors import UsageError
+
+        try:
+            text = sys.stdin.buffer.read(STDIN_BYTES_MAX + 1).decode()
+        except UnicodeDecodeError:
+            raise UsageError("standard input is not UTF-8 text") from None
+        if len(text) > STDIN_BYTES_MAX:
+            raise UsageError(f"standard input is longer than {STDIN_BYTES_MAX // 1024} KiB")
+        return text.strip()
 
     def close(self) -> None:
         if self._node is not None:

@@ -10,12 +10,12 @@ from claire.ui.cli.table import Argument, Command, Option
 INTRO = """\
 # Commands
 
-Written from the table of commands by `python -m claire.ui.cli.reference`; a test checks that it still says the same.
+Written from the table of commands by `python -m claire.ui.cli.reference`; a test checks that it still is.
 
-Every command has `--help`, and `--json`: `{"schema_version":1,"data":...}` on standard output, notes on standard error.
-Wherever an id is asked for, its first characters will do (four or more, and unique), and so will a name that is unique.
-Options may stand before or after arguments; `--` ends them. `NO_COLOR`, `CLICOLOR`, `CLICOLOR_FORCE` and `COLUMNS` are
-respected; output into a pipe is never cut.
+Every command has `--help`, and `--json`: `{"schema_version":1,"data":...}` on standard output, notes on
+standard error. Wherever an id is asked for, its first characters will do (four or more, and unique), and so
+will a name that is unique. Options may stand before or after arguments; `--` ends them. `NO_COLOR`,
+`CLICOLOR`, `CLICOLOR_FORCE` and `COLUMNS` are respected; output into a pipe is never cut.
 
 | exit code | meaning |
 |---|---|

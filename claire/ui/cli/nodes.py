@@ -1,0 +1,67 @@
+"""`claire init`, `claire id`, `claire node`, `claire web`"""
+
+from __future__ import annotations
+
+from claire.ui import text
+from claire.ui.cli.context import Context, Result
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def init(ctx: Context) -> Result:
+    import socket
+
+    from claire.node import setup
+
+    name = ctx.settings.name or socket.gethostname().partition(".")[0] or "node"
+    with setup.init(ctx.home, name) as node:
+        data = {"id": node.machine_id, "name": name, "database": ctx.home.database}
+    return Result(
+        data,
+        [f"node {text.short(data['id'])} {name} keeps its log in {data['database']}"],
+        notes=["next: claire project new NAME; claire pull; claire node"],
+    )
+
+
+def id_(ctx: Context) -> Result:
+    from claire.node import members
+
+    with ctx.node.reading() as db:
+        row = members.find(db, ctx.node.machine_id)
+    return Result(
+        row,
+        lambda view: text.fields(
+            [
+                ("id", row["id"]),
+                ("name", row["name"]),
+                ("key", row["public_key"]),
+                ("database", ctx.home.database),
+            ],
+            view.width,
+        ),
+    )
+
+
+def node(
+    ctx: Context, host: str | None, port: int | None, sync_host: str | None, sync_port: int | None
+) -> Result:
+    """Returns when the daemon was told to end."""
+    ctx.wiring.run_node(
+        ctx.home, _settings(ctx, host=host, port=port, sync_host=sync_host, sync_port=sync_port), ctx.note
+    )
+    return Result({}, [])
+
+
+def web(ctx: Context, host: str | None, port: int | None) -> Result:
+    url = ctx.wiring.open_dashboard(ctx.home, _settings(ctx, host=host, port=port), ctx.note)
+    return Result({"url": url}, [str(url)] if url else [])
+
+
+def _settings(ctx: Context, **flags: Any) -> Any:
+    """claire.toml, over it the environment, over it the flags."""
+    said = {f"CLAIRE_{name.upper()}": str(value) for name, value in flags.items() if value is not None}
+    from claire.config import Settings
+
+    return Settings.load(ctx.home, {**ctx.env, **said})

@@ -1,0 +1,104 @@
+"""`claire session ...`"""
+
+from __future__ import annotations
+
+from claire.node import assignments, sessions, updates
+from claire.ui import text
+from claire.ui.cli.context import Context, Result, View
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from claire.node.rows import Row
+    from claire.ui.text import Line
+
+LAST_HEARD_ROWS = 10
+
+
+def list_(ctx: Context, host: str | None, all: bool) -> Result:
+    with ctx.node.reading() as db:
+        rows = [row for row in sessions.list_sessions(db, gone=all) if host in (None, row["host"])]
+        bound = {row["current_session"]: row for row in assignments.list_assignments(db)}
+    for row in rows:
+        held = bound.get(row["id"])
+        row["task_id"], row["task"] = (held["task_id"], held["title"]) if held else (None, "")
+    rows.sort(key=urgency)
+    notes = [] if rows else ["no sessions known; claire pull looks at this host's"]
+    return Result(rows, lambda view: table(rows, view), notes=notes)
+
+
+def show(ctx: Context, session: str | None) -> Result:
+    ref = ctx.session(session)
+    with ctx.node.reading() as db:
+        row = sessions.find(db, ref)
+        row["assignment"] = assignments.of_session(db, row["id"])
+        row["lineage"] = sessions.links(db, row["id"])
+        held = row["assignment"]
+        row["updates"] = (
+            updates.list_updates(db, task_id=held["task_id"], limit=LAST_HEARD_ROWS) if held else []
+        )
+    return Result(row, lambda view: _shown(row, view))
+
+
+def urgency(row: Row) -> tuple[bool, bool, str]:
+    """Those that need a person first, then those that work."""
+    return (
+        row["gone"],
+        row["state"] not in sessions.NEEDS_PERSON,
+        "" if row["state"] == "working" else row["state"],
+    )
+
+
+def label(row: Row) -> str:
+    """The name a session is known by on its host."""
+    return str(row["name"] or row["tmux_name"] or text.short(row["id"]))
+
+
+def state(row: Row, now_ms: int) -> tuple[str, str]:
+    """`◐ permission 3m`: since when, where its host said so."""
+    words, style = text.state("gone" if row["gone"] else row["state"])
+    return (f"{words} {text.age(now_ms - row['since_ms'])}" if row["since_ms"] else words), style
+
+
+def heard(row: Row, now_ms: int) -> str:
+    """How long ago its host last said anything about it."""
+    return f"{text.age(now_ms - sessions.seen_ms(row))} ago"
+
+
+def table(rows: list[Row], view: View) -> list[Line]:
+    head = ["ID", "STATE", "HOST", "NAME*", "TASK*", "SEEN?", "FOLDER*?"]
+    cells = [
+        [
+            (text.short(row["id"]), "cyan"),
+            state(row, view.now_ms),
+            row["host"],
+            label(row),
+            f"{text.short(row['task_id'])} {text.first_line(row['task'] or '')}" if row["task_id"] else "",
+            heard(row, view.now_ms),
+            row["cwd"],
+        ]
+        for row in rows
+    ]
+    return text.table(head, cells, view.width)
+
+
+def _shown(row: Row, view: View) -> list[Line]:
+    from claire.ui.cli import show
+
+    held = row["assignment"]
+    lines = text.fields(
+        [
+            ("session", row["id"]),
+            ("state", state(row, view.now_ms)),
+            ("waits for", row["waiting_for"]),
+            ("said by", f"{row['source']} ({row['confidence']}), {heard(row, view.now_ms)}"),
+            ("host", row["host"]),
+            ("name", label(row)),
+            ("tmux", f"{row['tmux_name']} {row['pane']}".strip()),
+            ("folder", row["cwd"]),
+            ("task", f"{text.short(held['task_id'])} {held['title']}" if held else ""),
+            ("triage", row["last_triage"] or ""),
+            *(("continues", f"{text.short(link['old'])} ({link['reason']})") for link in row["lineage"]),
+        ],
+        view.width,
+    )
+    return [*lines, [], *show.notes(row["updates"], view)] if row["updates"] else lines
