@@ -143,11 +143,7 @@ def alive(entry: Entry, process: Process | None, pid_namespace: str) -> bool:
     """The process that wrote this entry runs, here; guards against reused pids and containers."""
     if process is None:
         return False
-    if (
-        entry.pid_domain.startswith("linux:")
-        and pid_namespace
-        and not entry.pid_domain.endswith(pid_namespace)
-    ):
+    if entry.pid_domain.startswith("linux:") and pid_namespace and not entry.pid_domain.endswith(pid_namespace):
         return False
     if entry.proc_start:
         return entry.proc_start == process.start

@@ -49,9 +49,7 @@ def _device(tty_nr: int) -> int:
 def _find_with_ps(pid: int) -> Process | None:
     environment = {**os.environ, "TZ": "UTC", "LC_ALL": "C"}
     command = ["ps", "-o", "stat=,tty=,lstart=", "-p", str(pid)]
-    result = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, timeout=PS_TIMEOUT_S
-    )
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=PS_TIMEOUT_S)
     fields = result.stdout.split(None, 2)
     if len(fields) < 3 or fields[0].startswith("Z"):
         return None

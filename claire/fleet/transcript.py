@@ -164,9 +164,7 @@ def _assistant(tail: Tail, record: dict[str, Any], when: int) -> Tail:
     if record.get("isApiErrorMessage"):
         limited = record.get("error") == "rate_limit" or record.get("apiErrorStatus") == 429
         state = State.RATE_LIMITED if limited else State.ERROR
-        return replace(
-            tail, state=state, state_ms=when, open_tools={}, said=_text(_parts(record))[:TEXT_CHARS_MAX]
-        )
+        return replace(tail, state=state, state_ms=when, open_tools={}, said=_text(_parts(record))[:TEXT_CHARS_MAX])
     parts = _parts(record)
     calls = {str(part.get("id")): str(part.get("name")) for part in parts if part.get("type") == "tool_use"}
     if calls:

@@ -29,7 +29,7 @@ class Fold:
         self._rows: dict[str, dict[str, Row]] = {}
         self._columns: dict[str, list[str]] = {}
         self._registers: dict[tuple[str, str], dict[str, list[registers.Head]]] = {}
-        self._dead: dict[str, set[str]] = {}  # event -> fields replaced, marks of this batch
+        self._dead: dict[tuple[str, str, str], set[str]] = {}  # (event, table, entity) -> fields replaced
         self._conflicts: dict[tuple[str, str, str], list[registers.Head]] = {}
         self._settle: dict[Settle, set[str]] = {}
 
@@ -68,11 +68,11 @@ class Fold:
         """Set registers of an entity: field `f` to `values[f]`, replacing what the events `on[f]` set."""
         row = self.row(table, entity)
         known = self._registers_of(table, row)
-        dead = self._dead_fields(event.uuid)
+        dead = self._dead_fields((event.uuid, table, entity))
         for field, value in values.items():
-            replaced = on.get(field, ())
+            replaced = [uuid for uuid in on.get(field, ()) if uuid != event.uuid]
             for uuid in replaced:
-                self._dead.setdefault(uuid, set()).add(field)
+                self._dead.setdefault((uuid, table, entity), set()).add(field)
             before = known.get(field, [])
             heads = registers.fold(before, (event.hlc, event.uuid, value), replaced, field in dead)
             known[field] = heads
@@ -95,8 +95,8 @@ class Fold:
         for table, rows in self._rows.items():
             self._write(table, rows.values())
         self.db.executemany(
-            "INSERT OR IGNORE INTO dead VALUES (?, ?)",
-            [(uuid, field) for uuid, fields in self._dead.items() for field in fields],
+            "INSERT OR IGNORE INTO dead VALUES (?, ?, ?, ?)",
+            [(*key, field) for key, fields in self._dead.items() for field in fields],
         )
         self._write_conflicts()
         settle = self._settle
@@ -111,15 +111,16 @@ class Fold:
             self._registers[table, row["id"]] = found
         return found
 
-    def _dead_fields(self, event_uuid: str) -> set[str]:
-        rows = self.db.execute("SELECT field FROM dead WHERE event = ?", (event_uuid,))
-        return {field for (field,) in rows} | self._dead.get(event_uuid, set())
+    def _dead_fields(self, key: tuple[str, str, str]) -> set[str]:
+        """Fields of this (event, table, entity) that were replaced before the event came."""
+        found = self.db.execute("SELECT field FROM dead WHERE event = ? AND noun = ? AND entity_id = ?", key)
+        return {field for (field,) in found} | self._dead.get(key, set())
 
     def _write(self, table: str, rows: Any) -> None:
         columns = self._columns[table]
         for row in rows:
             if (state := self._registers.get((table, row.get("id", "")))) is not None:
-                row["registers"] = msgspec.json.encode(state).decode()
+                row["registers"] = msgspec.json.encode(state, order="sorted").decode()
         updates = ", ".join(f"{column} = excluded.{column}" for column in columns[1:])
         self.db.executemany(
             f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
@@ -157,9 +158,12 @@ def apply_event(db: sqlite3.Connection, event: Event) -> None:
 
 def replay_events(db: sqlite3.Connection, progress: Callable[[int], None] | None = None) -> None:
     """Rebuild all projections from the log, in the caller's transaction; `progress` hears how many are folded."""
+    from claire.node import members  # which folds through this module, and replays after a late revocation
+
     for table in PROJECTIONS:
         db.execute(f"DELETE FROM {table}")
     fold = Fold(db)
+    members.settle(db, ())  # pins alone make members, before any event speaks of them
     for folded, event in enumerate(log.in_arrival_order(db), 1):
         fold.apply(event)
         if folded % REPLAY_BATCH_EVENTS == 0:

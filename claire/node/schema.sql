@@ -32,9 +32,9 @@ CREATE TABLE events_aside (           -- taken out of the set by a revocation th
 
 -- section: projections
 
-CREATE TABLE dead (                   -- (event, field) pairs that some folded event replaces
-  event TEXT NOT NULL, field TEXT NOT NULL,
-  PRIMARY KEY (event, field)
+CREATE TABLE dead (                   -- what some folded event replaces: an event's value for one register
+  event TEXT NOT NULL, noun TEXT NOT NULL, entity_id TEXT NOT NULL, field TEXT NOT NULL,
+  PRIMARY KEY (event, noun, entity_id, field)
 ) WITHOUT ROWID;
 
 CREATE TABLE conflicts (              -- registers whose heads disagree

@@ -117,9 +117,7 @@ class Guard:
             raise Refusal(421, "Claire does not answer to this address.", "Open the one `claire web` prints.")
         rule = self.rule(scope["path"], scope["method"])
         if self.browser:
-            own = {
-                origin.encode() for origin in self.origins if origin.endswith(f"://{host.decode().lower()}")
-            }
+            own = {origin.encode() for origin in self.origins if origin.endswith(f"://{host.decode().lower()}")}
             check_own_page(scope, rule, own)
         else:
             check_no_browser(scope)

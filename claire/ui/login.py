@@ -41,9 +41,7 @@ def redeem(node: "Node", code: str) -> str:
             tx.db.execute("UPDATE logins SET tries = tries + 1 WHERE kind = 'code'")
             tx.db.execute("DELETE FROM logins WHERE kind = 'code' AND tries >= ?", (WRONG_CODES_MAX,))
     if spent is None:
-        raise Refused(
-            "This sign-in link is used up or older than a minute.", hint="Run `claire web` for a new one."
-        )
+        raise Refused("This sign-in link is used up or older than a minute.", hint="Run `claire web` for a new one.")
     return _issue(node, "cookie", COOKIE_TTL_MS)
 
 

@@ -19,9 +19,7 @@ if not SHARED.is_dir():  # a worktree lies one folder deeper
     SHARED = REPOSITORY.parents[1] / "shared"
 KIT = SHARED / "claude-code"
 CAPTURES = KIT / "captures"
-needs_kit = pytest.mark.skipif(
-    not KIT.is_dir(), reason=f"no Claude Code test kit at {KIT}: set CLAIRE_SHARED"
-)
+needs_kit = pytest.mark.skipif(not KIT.is_dir(), reason=f"no Claude Code test kit at {KIT}: set CLAIRE_SHARED")
 TIMEOUT_S = 15.0
 T = TypeVar("T")
 
@@ -123,9 +121,7 @@ class FakeHost:
 
     def tmux(self, *arguments: str, stdin: str | None = None, env: dict[str, str] | None = None) -> str:
         command = ["tmux", "-u", "-L", "kit", "-f", os.devnull, *arguments]
-        result = subprocess.run(
-            command, env=env or self.env, input=stdin, capture_output=True, text=True, check=False
-        )
+        result = subprocess.run(command, env=env or self.env, input=stdin, capture_output=True, text=True, check=False)
         assert result.returncode == 0, result.stderr
         return result.stdout.rstrip("\n")
 

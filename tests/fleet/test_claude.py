@@ -41,9 +41,7 @@ def test_what_is_no_entry(text: str) -> None:
 
 
 def test_odd_fields_are_empty_not_errors() -> None:
-    entry = claude.parse_entry(
-        json.dumps({"pid": 7, "sessionId": UUID, "cwd": 3, "tmux": "a:b.c", "status": []})
-    )
+    entry = claude.parse_entry(json.dumps({"pid": 7, "sessionId": UUID, "cwd": 3, "tmux": "a:b.c", "status": []}))
     assert entry == claude.Entry(7, UUID)
 
 

@@ -49,9 +49,7 @@ def test_captures(name: str) -> None:
 
 
 @needs_kit
-@pytest.mark.parametrize(
-    "name", ["ask", "model_picker", "perm_bash", "perm_write", "transcript_view", "trust"]
-)
+@pytest.mark.parametrize("name", ["ask", "model_picker", "perm_bash", "perm_write", "transcript_view", "trust"])
 def test_no_composer_where_enter_means_something_else(name: str) -> None:
     assert screen.read(capture(name)).composer is None
 

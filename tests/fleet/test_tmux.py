@@ -59,9 +59,7 @@ def test_a_row_that_is_no_pane() -> None:
     assert tmux.parse_pane("s", "0|/dev/x|1|0|0|0|0|80|1|@1|a") is None
 
 
-@pytest.mark.parametrize(
-    "text", ["hello", "a;", "#{pid} ; kill-server", "-n", "Enter", "två 🙂 rader", "%H #[x],}"]
-)
+@pytest.mark.parametrize("text", ["hello", "a;", "#{pid} ; kill-server", "-n", "Enter", "två 🙂 rader", "%H #[x],}"])
 def test_paste_and_guarded_enter(host: FakeHost, text: str) -> None:
     pane = host.start_idle()
     tmux.paste(look(host, pane), text)

@@ -85,16 +85,12 @@ class Groups(TyperGroup):
 
 @cache
 def app() -> ClickCommand:
-    root = _typer(
-        "Claire keeps track of what a fleet of Claude Code sessions is working on.", completion=True
-    )
+    root = _typer("Claire keeps track of what a fleet of Claude Code sessions is working on.", completion=True)
     root.callback()(_version)
     groups = {name: _typer(help) for name, help in GROUPS.items()}
     for command in COMMANDS:
         parent = groups[command.path[0]] if len(command.path) > 1 else root
-        parent.command(command.path[-1], cls=Help, help=command.help, context_settings=dict(HELP))(
-            _callback(command)
-        )
+        parent.command(command.path[-1], cls=Help, help=command.help, context_settings=dict(HELP))(_callback(command))
     for name, group in groups.items():
         root.add_typer(group, name=name)
     return typer.main.get_command(root)
@@ -137,15 +133,11 @@ def _callback(command: Command) -> Any:
 
 def _parameter(param: Argument | Option) -> inspect.Parameter:
     annotation, default = _argument(param) if isinstance(param, Argument) else _option(param)
-    return inspect.Parameter(
-        param.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
-    )
+    return inspect.Parameter(param.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _argument(argument: Argument) -> tuple[Any, Any]:
-    info = typer.Argument(
-        help=argument.help, metavar=argument.name.upper(), autocompletion=_completer(argument)
-    )
+    info = typer.Argument(help=argument.help, metavar=argument.name.upper(), autocompletion=_completer(argument))
     kind: Any = list[str] if argument.rest else str
     if argument.required:
         return Annotated[kind, info], inspect.Parameter.empty

@@ -18,9 +18,7 @@ TASK_STATUSES = ("todo", "in_progress", "blocked", "done")
 
 PROJECT = Argument("project", "Name or id of a project.", complete="project")
 TASK = Argument("task", "Id of a task, or the first characters of it.", complete="task")
-MY_TASK = Argument(
-    "task", "Id of a task; inside a Claude session its current one.", required=False, complete="task"
-)
+MY_TASK = Argument("task", "Id of a task; inside a Claude session its current one.", required=False, complete="task")
 OF_PROJECT = Option("--project -p", "Only this project.", complete="project")
 HISTORY = Option("--history", "Every event that made it what it is.", kind=bool)
 LIMIT = Option("--limit -n", "At most so many rows.", kind=int)

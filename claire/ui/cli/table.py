@@ -15,9 +15,7 @@ class Argument:
 
     __slots__ = ("complete", "help", "name", "required", "rest")
 
-    def __init__(
-        self, name: str, help: str, *, required: bool = True, rest: bool = False, complete: str = ""
-    ) -> None:
+    def __init__(self, name: str, help: str, *, required: bool = True, rest: bool = False, complete: str = "") -> None:
         self.name, self.help, self.required, self.rest, self.complete = name, help, required, rest, complete
 
 

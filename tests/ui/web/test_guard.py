@@ -75,9 +75,7 @@ def test_w1_foreign_host(host: str, browser: bool) -> None:
     with running(lambda port: guarded(port, browser=browser)) as server:
         line = f"Host: {host.format(port=server.port)}\r\n"
         for path in ("/login", "/page/a", "/nowhere"):
-            reply = server.send(
-                f"GET {path} HTTP/1.1\r\n{line}{COOKIE}\r\nConnection: close\r\n\r\n".encode()
-            )
+            reply = server.send(f"GET {path} HTTP/1.1\r\n{line}{COOKIE}\r\nConnection: close\r\n\r\n".encode())
             # 400 is Hypercorn's own, for what is no Host at all
             assert reply.status in ((400, 421) if " " in host or not host else (421,)), reply
     assert entered == []
@@ -89,9 +87,7 @@ def test_w1_own_hosts_are_answered_and_two_hosts_are_not(server: Server) -> None
     assert server.ask("GET", "/page/a", COOKIE, f"Host: 127.0.0.1:{server.port}").status in (400, 421)
     assert server.ask("GET", "/page/a", COOKIE, "Host: evil.com").status in (400, 421)
     assert server.send(b"GET /login HTTP/1.0\r\n\r\n").status == 421
-    absolute = server.ask(
-        "GET", f"http://evil.com:{server.port}/page/a", COOKIE, host=f"evil.com:{server.port}"
-    )
+    absolute = server.ask("GET", f"http://evil.com:{server.port}/page/a", COOKIE, host=f"evil.com:{server.port}")
     assert absolute.status == 421
 
 
@@ -118,27 +114,20 @@ def test_w2_other_origins_change_nothing(server: Server, site: str | None, origi
 
 def test_w2_a_form_cannot_post_and_a_page_cannot_read(server: Server) -> None:
     """Even with the right origin: a form sets no header. Nor does a cross-site GET reach a handler."""
-    assert (
-        server.ask("POST", "/act", *server.own()[:2], COOKIE, f"Content-Type: {FORM}", body=b"a=1").status
-        == 403
-    )
+    assert server.ask("POST", "/act", *server.own()[:2], COOKIE, f"Content-Type: {FORM}", body=b"a=1").status == 403
     for site in ("cross-site", "same-site"):
         navigation = (f"Sec-Fetch-Site: {site}", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
         assert server.ask("GET", "/page/a", *navigation, COOKIE).status == 403
         assert server.ask("GET", "/login", f"Sec-Fetch-Site: {site}", "Sec-Fetch-Mode: no-cors").status == 403
         assert entered == []
-        assert (
-            server.ask("GET", "/login", *navigation).status == 200
-        )  # the sign-in link works from any terminal
+        assert server.ask("GET", "/login", *navigation).status == 200  # the sign-in link works from any terminal
         entered.clear()
 
 
 def test_w2_peers_are_no_browsers() -> None:
     with running(lambda port: guarded(port, browser=False)) as server:
         for mark in (f"Origin: {server.origin}", "Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: none"):
-            assert (
-                server.ask("POST", "/act", mark, COOKIE, f"Content-Type: {FORM}", body=b"a=1").status == 403
-            )
+            assert server.ask("POST", "/act", mark, COOKIE, f"Content-Type: {FORM}", body=b"a=1").status == 403
         assert server.ask("POST", "/act", COOKIE, f"Content-Type: {FORM}", body=b"a=1").status == 200
 
 
@@ -156,9 +145,7 @@ def test_w3_nothing_opens_without_a_login_and_nothing_without_a_rule(server: Ser
         assert server.ask("GET", path).status == 401, path
         assert server.ask("GET", path, "Cookie: pass=no").status == 401, path
     assert entered == []
-    assert (
-        server.ask("GET", "/forgotten", COOKIE).status == 404
-    )  # the app has that route; the guard has no rule
+    assert server.ask("GET", "/forgotten", COOKIE).status == 404  # the app has that route; the guard has no rule
     assert server.ask("POST", "/forgotten", COOKIE, *server.own(), body=b"a=1").status == 404
     assert entered == []
 
@@ -180,9 +167,7 @@ def test_bodies_are_bounded_however_they_are_declared(server: Server) -> None:
     assert server.ask("POST", "/act", *marks, "Content-Length: 1000000000").status == 413
     assert server.ask("GET", "/page/a", COOKIE, body=b"a").status == 413
     chunk = b"1000\r\n" + b"a" * 4096 + b"\r\n"
-    head = "\r\n".join(
-        ["POST /act HTTP/1.1", f"Host: 127.0.0.1:{server.port}", *marks, "Transfer-Encoding: chunked"]
-    )
+    head = "\r\n".join(["POST /act HTTP/1.1", f"Host: 127.0.0.1:{server.port}", *marks, "Transfer-Encoding: chunked"])
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as wire:
         wire.sendall(head.encode() + b"\r\n\r\n" + chunk)  # and no end
         assert read_reply(wire).status == 413
@@ -192,12 +177,8 @@ def test_bodies_are_what_the_rule_says(server: Server) -> None:
     marks = [*server.own()[:3], COOKIE]
     for kind in ("text/plain", "multipart/form-data; boundary=x", "application/json", ""):
         assert server.ask("POST", "/act", *marks, f"Content-Type: {kind}", body=b"a=1").status == 415, kind
-    assert (
-        server.ask("POST", "/act", *server.own(), COOKIE, "Content-Encoding: gzip", body=b"a=1").status == 415
-    )
-    assert (
-        server.ask("POST", "/act", *marks, f"Content-Type: {FORM}; charset=utf-8", body=b"a=1").status == 200
-    )
+    assert server.ask("POST", "/act", *server.own(), COOKIE, "Content-Encoding: gzip", body=b"a=1").status == 415
+    assert server.ask("POST", "/act", *marks, f"Content-Type: {FORM}; charset=utf-8", body=b"a=1").status == 200
 
 
 def test_a_body_that_never_ends_meets_the_deadline(server: Server) -> None:
