@@ -63,8 +63,6 @@ def test_ranges_between_cuts_cover_every_key_once(keys: list[tuple[str, str]]) -
 
 
 @given(KEYS, KEYS)
-def test_missing_keys_make_both_sides_equal(
-    mine: list[tuple[str, str]], theirs: list[tuple[str, str]]
-) -> None:
+def test_missing_keys_make_both_sides_equal(mine: list[tuple[str, str]], theirs: list[tuple[str, str]]) -> None:
     fetch, send = missing(mine, theirs)
     assert set(mine) | set(fetch) == set(theirs) | set(send)

@@ -174,9 +174,7 @@ def test_holes_are_found_by_ranges_with_few_bytes(pair: tuple[Node, Node]) -> No
         projects.create(a, f"a{number}")
     converse(b, a)
     with sqlite3.connect(b.home.database) as db:  # a hole that no node makes in ordinary running
-        db.execute(
-            "DELETE FROM events WHERE rowid IN (SELECT rowid FROM events ORDER BY rowid LIMIT 3 OFFSET 300)"
-        )
+        db.execute("DELETE FROM events WHERE rowid IN (SELECT rowid FROM events ORDER BY rowid LIMIT 3 OFFSET 300)")
     with b.writing() as tx:
         log.reindex(tx.db, a.machine_id)
     asked: list[Ask] = []

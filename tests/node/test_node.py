@@ -1,0 +1,208 @@
+"""The one door in: durable, atomic, safe for many processes."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from claire.config import Home
+from claire.node import hlc, log, projects, setup, store, tasks
+from claire.node.errors import Corrupt, NewerSchema, NoDatabase, Refused, StorageError, UsageError
+from claire.node.node import Node
+from claire.node.schema import PROJECTIONS
+from tests.node import events as made
+
+WRITERS = 8
+APPENDS = 500
+KILLS = 30
+
+APPEND = """
+import sys
+from claire.config import Home
+from claire.node import decisions
+from claire.node.node import Node
+import os
+with Node(Home.from_env(os.environ)) as node:
+    for n in range(int(sys.argv[2])):
+        print(decisions.decide(node, sys.argv[1], f"d{n}")["id"], flush=True)
+"""
+
+
+def spawn(node: Node, project: str, appends: int, **how: object) -> "subprocess.Popen[str]":
+    env = {**os.environ, "CLAIRE_HOME": os.path.dirname(node.home.data)}
+    command = [sys.executable, "-c", APPEND, project, str(appends)]
+    return subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def sound(node: Node) -> None:
+    """What must be true of every database at every moment."""
+    with node.reading() as db:
+        assert db.execute("PRAGMA quick_check").fetchone() == ("ok",)
+        assert log.recount(db) == {machine: row for machine, row in log.index(db).items() if row.count}
+        stamps = [
+            stamp
+            for (stamp,) in db.execute("SELECT hlc FROM events WHERE machine_id = ? ORDER BY rowid", (node.machine_id,))
+        ]
+        assert stamps == sorted(set(stamps))
+    with node.writing() as tx:
+        before = made.tables(tx.db)
+        assert made.replayed(tx.db) == before
+
+
+def test_d6_many_writers_lose_nothing_and_never_say_locked(node: Node) -> None:
+    project = projects.create(node, "api")["id"]
+    writers = [spawn(node, project, APPENDS) for _ in range(WRITERS)]
+    outputs = [writer.communicate() for writer in writers]
+    assert [(writer.returncode, errors) for writer, (_, errors) in zip(writers, outputs, strict=True)] == [
+        (0, "")
+    ] * WRITERS
+    acknowledged = {line for output, _ in outputs for line in output.split()}
+    with node.reading() as db:
+        stored = {uuid for (uuid,) in db.execute("SELECT uuid FROM events WHERE event_type = 'decision_logged'")}
+    assert stored == acknowledged and len(stored) == WRITERS * APPENDS
+    sound(node)
+
+
+def test_d1_what_was_acknowledged_survives_kill_9(node: Node) -> None:
+    project = projects.create(node, "api")["id"]
+    acknowledged: set[str] = set()
+    for n in range(KILLS):
+        writer = spawn(node, project, 100_000)
+        assert writer.stdout is not None and writer.stderr is not None
+        for _ in range(1 + n % 7):
+            acknowledged.add(writer.stdout.readline().strip())
+        writer.send_signal(signal.SIGKILL)
+        acknowledged |= {line for line in writer.communicate()[0].split("\n") if len(line) == 36}
+    with node.reading() as db:
+        stored = {uuid for (uuid,) in db.execute("SELECT uuid FROM events")}
+    assert len(acknowledged) > KILLS and acknowledged <= stored
+    sound(node)
+
+
+def test_threads_of_one_process_queue_up(node: Node) -> None:
+    project = projects.create(node, "api")["id"]
+    threads = [threading.Thread(target=lambda: [tasks.add(node, project, "t") for _ in range(20)]) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with node.reading() as db:
+        assert len(tasks.list_tasks(db)) == 100
+    sound(node)
+
+
+def test_a_failing_command_leaves_nothing(node: Node) -> None:
+    with node.reading() as db:
+        before = log.etag(db)
+    with pytest.raises(ZeroDivisionError), node.writing() as tx:
+        tx.record(projects.ProjectCreated(node.new_id(), "half"))
+        raise ZeroDivisionError
+    with node.reading() as db:
+        assert log.etag(db) == before and projects.list_projects(db) == []
+
+
+def test_the_clock_lives_in_the_log(make_node: Callable[..., Node]) -> None:
+    now = [1_790_000_000_000]
+    node = make_node("alpha", now_ms=lambda: now[0])
+    for reading in (now[0] + 10**10, 0, -5, 10**14, 1_790_000_000_000):
+        now[0] = reading
+        projects.create(node, f"p{reading}")
+    with Node(node.home, now_ms=lambda: 0) as other:
+        projects.create(other, "from another process")
+    sound(node)
+
+
+def test_a_text_too_long_for_an_event_is_refused_in_words(node: Node) -> None:
+    with pytest.raises(UsageError, match="64 KiB"):
+        projects.create(node, "api", goal="x" * 70_000)
+
+
+def test_d2_every_connection_commits_durably(node: Node) -> None:
+    with node.writing() as tx, node.reading() as db:
+        for connection in (tx.db, db):
+            assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+            assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_init_is_idempotent_and_private(tmp_path: Path) -> None:
+    home = Home.from_env({"CLAIRE_HOME": str(tmp_path / "a b ü")})
+    with setup.init(home, "alpha") as first, setup.init(home, "other name") as second:
+        assert first.machine_id == second.machine_id
+        with second.reading() as db:
+            assert db.execute("SELECT count(*) FROM events").fetchone() == (1,)
+    modes = {path: os.stat(path).st_mode & 0o777 for path in (*home.folders, home.key_file, home.database)}
+    assert set(modes.values()) == {0o700, 0o600}
+    assert modes[home.key_file] == modes[home.database] == 0o600
+
+
+def test_no_database(tmp_path: Path) -> None:
+    with pytest.raises(NoDatabase) as caught:
+        Node(Home.from_env({"CLAIRE_HOME": str(tmp_path)}))
+    assert caught.value.hint == "run `claire init`"
+
+
+def test_d10_a_newer_schema_is_left_alone(node: Node) -> None:
+    with sqlite3.connect(node.home.database) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(NewerSchema, match="newer Claire"):
+        Node(node.home)
+
+
+def test_an_older_schema_is_replayed_when_opened(node: Node) -> None:
+    projects.create(node, "api")
+    with node.writing() as tx:
+        before = made.tables(tx.db)
+        for table in PROJECTIONS:
+            tx.db.execute(f"DROP TABLE {table}")
+        tx.db.execute("PRAGMA user_version = -1")
+    with Node(node.home) as reopened, reopened.reading() as db:
+        assert made.tables(db) == before
+
+
+def test_not_a_database(tmp_path: Path) -> None:
+    path = tmp_path / "claire.db"
+    path.write_bytes(b"this is no database at all" * 100)
+    with pytest.raises(Corrupt):
+        store.connect(str(path)).execute("SELECT 1")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (os.remove, "missing"),
+        (lambda path: Path(path).write_text(""), "empty or damaged"),
+        (lambda path: Path(path).write_text("zz"), "damaged"),
+        (lambda path: os.chmod(path, 0o644), "read by others"),
+    ],
+)
+def test_d8_a_key_that_cannot_be_used_is_named_and_never_made_anew(
+    node: Node, damage: Callable[[str], None], message: str
+) -> None:
+    damage(node.home.key_file)
+    with Node(node.home) as reopened:
+        with pytest.raises(StorageError, match=message):
+            projects.create(reopened, "api")
+        with reopened.reading() as db:
+            assert projects.list_projects(db) == []
+
+
+def test_d8_another_nodes_key_is_refused(make_node: Callable[..., Node]) -> None:
+    one, other = make_node("one"), make_node("other")
+    Path(one.home.key_file).write_text(Path(other.home.key_file).read_text())
+    with Node(one.home) as reopened, pytest.raises(Refused, match="not the one"):
+        projects.create(reopened, "api")
+
+
+def test_event_ids_are_time_ordered(node: Node) -> None:
+    for name in "abc":
+        projects.create(node, name)
+    with node.reading() as db:
+        events = log.since(db, hlc.start(node.machine_id), 10)
+    assert all(event.uuid[14] == "7" for event in events)
