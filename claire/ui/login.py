@@ -1,4 +1,4 @@
-"""Who may use the browser pages: one-time sign-in codes and cookies, both kept as hashes on this node alone."""
+"""Who may use the browser pages: one-time sign-in codes and cookies, kept as hashes, on this node alone."""
 
 import hashlib
 import os

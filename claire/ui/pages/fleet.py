@@ -1,0 +1,84 @@
+"""Sessions and hosts as pages show them: who is offline, what a session is called, what it last said."""
+
+from collections.abc import Iterable
+from sqlite3 import Connection
+
+from claire.node import hlc, overview, sessions
+from claire.node.rows import Row
+from claire.ui.ask import Ask
+
+OFFLINE_AFTER_MS = 2 * sessions.STALE_MS  # a host that is up writes at least every STALE_MS
+FUTURE_MS_MAX = 60_000  # a stamp beyond this says nothing about when its host was heard
+SKEW_MS_SHOWN = 30_000
+
+
+def hosts(db: Connection, ask: Ask) -> list[Row]:
+    """Members with freshness in plain terms; this node first, then those that are offline last."""
+    waiting = dict(
+        db.execute(
+            "SELECT machine_id, count(*) FROM sessions WHERE gone IS NOT 1"
+            f" AND state IN ({', '.join('?' * len(sessions.NEEDS_PERSON))}) GROUP BY 1",
+            sessions.NEEDS_PERSON,
+        )
+    )
+    found = overview.hosts(db, ask.machine_id)
+    for host in found:
+        host["needs"] = waiting.get(host["id"], 0)
+        host["heard_ms"] = heard_ms(host, ask.now_ms)
+        host["offline"] = not host["own"] and ask.now_ms - host["heard_ms"] > OFFLINE_AFTER_MS
+        skew_ms = host["skew_ms"] or 0
+        host["skewed"] = abs(skew_ms) > SKEW_MS_SHOWN
+        host["skew_words"] = f"{abs(skew_ms) // 1000} s {'ahead' if skew_ms > 0 else 'behind'}"
+    return sorted(
+        found, key=lambda host: (not host["own"], host["state"] == "revoked", host["offline"], host["name"])
+    )
+
+
+def heard_ms(host: Row, now_ms: int) -> int:
+    """When we last heard of a host: its newest event or our last exchange with it, 0 for never."""
+    stamp_ms = hlc.decode(host["newest"])[0] if host["newest"] else 0
+    return max(host["last_contact_ms"] or 0, stamp_ms if stamp_ms <= now_ms + FUTURE_MS_MAX else 0)
+
+
+def live(db: Connection, ask: Ask) -> list[Row]:
+    """Every live session with its task, dressed for a page."""
+    return dress(overview.with_tasks(db, sessions.list_sessions(db)), hosts(db, ask))
+
+
+def dress(found: Iterable[Row], known_hosts: Iterable[Row]) -> list[Row]:
+    by_id = {host["id"]: host for host in known_hosts}
+    dressed = []
+    for session in found:
+        task, host = session["task"] or {}, by_id.get(session["machine_id"], {})
+        dressed.append({
+            **session,
+            "label": session["name"] or session["tmux_name"] or session["id"][:8],
+            "host": host.get("name") or session["host"],
+            "stale": host.get("offline", False) and not session["gone"],
+            "needs": session["state"] in sessions.NEEDS_PERSON,
+            "task_id": task.get("id"),
+            "task_title": task.get("title") or "a task not seen yet",
+            "project_id": task.get("project_id"),
+            "project": task.get("project") or "",
+            "said": session["last_triage"],
+        })  # fmt: skip
+    return dressed
+
+
+def with_last_words(db: Connection, shown: list[Row]) -> list[Row]:
+    """Add what each session's task last reported, for the few that are shown."""
+    for session in shown:
+        if session["task_id"]:
+            row = db.execute(
+                "SELECT payload FROM updates WHERE task_id = ? ORDER BY hlc DESC LIMIT 1",
+                (session["task_id"],),
+            ).fetchone()
+            session["said"] = row[0] if row else session["said"]
+    return shown
+
+
+def urgency(session: Row) -> tuple[int, int]:
+    """Sorts who needs a person first and oldest wait first, then who works, then the rest by recency."""
+    if session["needs"]:
+        return 0, session["since_ms"] or 0
+    return (1 if session["state"] == "working" else 2), -(session["since_ms"] or 0)

@@ -1,0 +1,59 @@
+"""What the SVG pictures are drawn from: activity per hour, burn-up per day."""
+
+from sqlite3 import Connection
+from typing import Any
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+HOURS = 24
+EVENTS_COUNTED_MAX = 20_000  # of a very busy day only the newest are counted; the picture then starts later
+BURN_DAYS_MAX = 90
+BURN_WIDTH, BURN_HEIGHT = 600, 160
+
+
+def activity(db: Connection, now_ms: int) -> list[int]:
+    """How many events each of the last 24 hours saw, oldest first."""
+    first = now_ms // HOUR_MS - HOURS + 1
+    counts = dict(
+        db.execute(
+            "SELECT CAST(substr(hlc, 1, 13) AS INTEGER) / ?1 AS hour, count(*) FROM"
+            " (SELECT hlc FROM events WHERE hlc >= ?2 AND hlc < ?3 ORDER BY hlc DESC LIMIT ?4) GROUP BY 1",
+            (HOUR_MS, f"{first * HOUR_MS:013d}", f"{now_ms + HOUR_MS:013d}", EVENTS_COUNTED_MAX),
+        )
+    )
+    return [counts.get(hour, 0) for hour in range(first, first + HOURS)]
+
+
+def burn_up(db: Connection, project_id: str, now_ms: int) -> dict[str, Any] | None:
+    """Scope and done per day as polylines in a BURN_WIDTH x BURN_HEIGHT box; None in the first two days."""
+    made = db.execute(
+        "SELECT CAST(substr(created_hlc, 1, 13) AS INTEGER) / ?1,"
+        " CASE WHEN status = 'done' THEN CAST(substr(updated_hlc, 1, 13) AS INTEGER) / ?1 END FROM tasks"
+        " WHERE created_hlc IS NOT NULL AND deleted IS NOT 1"
+        " AND project_id IN (SELECT id FROM projects WHERE root_id = ?2 OR id = ?2)",
+        (DAY_MS, project_id),
+    ).fetchall()
+    today = now_ms // DAY_MS
+    first = max(min((day for day, _ in made), default=today), today - BURN_DAYS_MAX + 1)
+    if first >= today:
+        return None
+    days = range(first, today + 1)
+    scope = [sum(created <= day for created, _ in made) for day in days]
+    done = [sum(ended is not None and ended <= day for _, ended in made) for day in days]
+    return {
+        "scope": polyline(scope, max(scope)),
+        "done": polyline(done, max(scope)),
+        "days": len(days),
+        "total": scope[-1],
+        "finished": done[-1],
+        "first_ms": first * DAY_MS,
+        "width": BURN_WIDTH,
+        "height": BURN_HEIGHT,
+    }
+
+
+def polyline(values: list[int], top: int) -> str:
+    step = BURN_WIDTH / (len(values) - 1)
+    return " ".join(
+        f"{n * step:.1f},{BURN_HEIGHT * (1 - value / (top or 1)):.1f}" for n, value in enumerate(values)
+    )

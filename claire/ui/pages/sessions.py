@@ -1,0 +1,50 @@
+"""`/sessions` and `/sessions/{id}`: the fleet view, and one session with its task, lineage and past."""
+
+from sqlite3 import Connection
+from typing import Any
+
+from claire.node import assignments, groups, history, overview, sessions
+from claire.ui.ask import Ask
+from claire.ui.pages import fleet
+from claire.ui.pages.tales import tell
+
+SESSIONS_SHOWN = 250
+NEWS_SHOWN = 40
+
+
+def listing(db: Connection, ask: Ask) -> dict[str, Any]:
+    everyone = overview.with_tasks(db, sessions.list_sessions(db, gone=ask.query.get("gone") == "yes"))
+    hosts = fleet.hosts(db, ask)
+    found = sorted(fleet.dress(everyone, hosts), key=fleet.urgency)
+    state, host, group = (ask.query.get(name, "") for name in ("state", "host", "group"))
+    if state:
+        found = [s for s in found if s["state"] == state or (state == "needs" and s["needs"])]
+    if host:
+        found = [s for s in found if s["machine_id"] == host]
+    if group:
+        pattern = groups.find(db, group)["pattern"]
+        found = [s for s in found if groups.matches(pattern, s)]
+    if wanted := ask.query.get("q", "").casefold():
+        found = [s for s in found if wanted in f"{s['label']} {s['cwd']} {s['task_title']} {s['id']}".casefold()]
+    return {
+        "sessions": fleet.with_last_words(db, found[:SESSIONS_SHOWN]),
+        "count": len(found),
+        "sessions_more": max(0, len(found) - SESSIONS_SHOWN),
+        "states": sorted({s["state"] for s in everyone}),
+        "hosts": hosts,
+        "groups": groups.list_groups(db),
+        "asked": {"state": state, "host": host, "group": group, "q": ask.query.get("q", "")},
+    }
+
+
+def show(db: Connection, ask: Ask) -> dict[str, Any]:
+    found = sessions.find(db, ask.path["id"])
+    session = fleet.dress(overview.with_tasks(db, [found]), fleet.hosts(db, ask))[0]
+    lineage = sessions.lineage(db, session["id"])
+    return {
+        "session": fleet.with_last_words(db, [session])[0],
+        "seen_ms": sessions.seen_ms(found),
+        "links": sessions.links(db, session["id"]),
+        "past": [a for a in assignments.list_assignments(db, ended=True) if a["session_uuid"] in lineage],
+        "history": tell(db, history.list_events(db, about=session["id"], limit=NEWS_SHOWN)),
+    }
