@@ -4,12 +4,13 @@ A broadcast is a record and nothing more: folding it types nothing. The host of 
 """
 
 import sqlite3
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from claire.node import assignments, groups, projects, sessions
-from claire.node.errors import NotFound, UsageError
+from claire.node.errors import NotFound, Refused, UsageError
 from claire.node.event import Body, Event, Millis, event_type
 from claire.node.fold import Fold
 from claire.node.rows import Row, resolve, rows
@@ -103,14 +104,31 @@ def _sessions_of_project(db: sqlite3.Connection, project_id: str) -> list[Row]:
     return [session for session in sessions.list_sessions(db) if session["id"] in bound]
 
 
-def send(node: "Node", ref: str, text: str, *, expiry_ms: int = EXPIRY_MS, raw: bool = False) -> Row:
-    """Record a broadcast to a project, group or session; the row has its `targets`. NotFound if nobody is meant."""
+def send(
+    node: "Node",
+    ref: str,
+    text: str,
+    *,
+    expiry_ms: int = EXPIRY_MS,
+    raw: bool = False,
+    broadcast_id: str = "",
+    only: Collection[str] = (),
+) -> Row:
+    """Record a broadcast to a project, group or session; the row has its `targets`. NotFound if nobody is meant.
+
+    Sent again with the same `broadcast_id` it is still one broadcast. `only` are the sessions a person has confirmed:
+    Refused if others are meant by now.
+    """
     _check(text, raw)
     with node.writing() as tx:
+        if broadcast_id and tx.db.execute("SELECT 1 FROM broadcasts WHERE id = ?", (broadcast_id,)).fetchone():
+            return find(tx.db, broadcast_id)
         target, found = resolve_targets(tx.db, ref)
         if not found:
             raise NotFound(f"no live session belongs to {ref!r}", "claire session list")
-        broadcast_id = node.new_id()
+        if only and {session["id"] for session in found} != set(only):
+            raise Refused("the sessions meant have changed since they were confirmed", "confirm the new list")
+        broadcast_id = broadcast_id or node.new_id()
         targets = [_target(tx.db, session) for session in found]
         tx.record(BroadcastSent(broadcast_id, target, text, targets, node.now_ms() + expiry_ms, raw))
         return find(tx.db, broadcast_id)

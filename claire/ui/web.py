@@ -22,7 +22,7 @@ from claire.node.errors import ClaireError, NotFound, Refused, UsageError
 from claire.ui import html, login
 from claire.ui.ask import Ask, Done, Shown, read_form
 from claire.ui.guard import FORM, Guard, Rule, error_page
-from claire.ui.pages import bar, dashboard
+from claire.ui.pages import bar, broadcast, conflicts, dashboard, peers, projects, sessions, tasks, timeline
 
 if TYPE_CHECKING:
     from claire.node.node import Node
@@ -33,27 +33,55 @@ Act = Callable[["Node", Ask], Done | Shown]
 # path, template, what it shows
 PAGES: tuple[tuple[str, str, Page], ...] = (
     ("/", "dashboard.html", dashboard.show),
-)  # fmt: skip
+    ("/projects", "projects.html", projects.listing),
+    ("/projects/{id}", "project.html", projects.show),
+    ("/tasks/{id}", "task.html", tasks.show),
+    ("/sessions", "sessions.html", sessions.listing),
+    ("/sessions/{id}", "session.html", sessions.show),
+    ("/log", "log.html", timeline.show),
+    ("/conflicts", "conflicts.html", conflicts.show),
+    ("/peers", "peers.html", peers.show),
+    ("/broadcast", "broadcast.html", broadcast.compose),
+    ("/broadcast/{id}", "broadcast_sent.html", broadcast.show),
+)
 
 # path, what it does
 ACTS: tuple[tuple[str, Act], ...] = (
-)  # fmt: skip
+    ("/projects", projects.create),
+    ("/projects/{id}", projects.edit),
+    ("/projects/{id}/tasks", tasks.add),
+    ("/projects/{id}/decisions", projects.decide),
+    ("/tasks/{id}", tasks.edit),
+    ("/tasks/{id}/status", tasks.set_status),
+    ("/tasks/{id}/assign", tasks.assign),
+    ("/tasks/{id}/unassign", tasks.unassign),
+    ("/tasks/{id}/notes", tasks.note),
+    ("/tasks/{id}/block", tasks.block),
+    ("/tasks/{id}/unblock", tasks.unblock),
+    ("/conflicts", conflicts.settle),
+    ("/broadcast", broadcast.send),
+)
+SIGN_OUT = "/logout"
 
 NAV = (
-    ("/", "Overview", "o"), ("/projects", "Projects", "p"), ("/sessions", "Sessions", "s"), ("/log", "Log", "l"),
-    ("/conflicts", "Conflicts", "c"), ("/peers", "Peers", "h"), ("/broadcast", "Broadcast", "b"),
-)  # fmt: skip
-
+    ("/", "Overview", "o"),
+    ("/projects", "Projects", "p"),
+    ("/sessions", "Sessions", "s"),
+    ("/log", "Log", "l"),
+    ("/conflicts", "Conflicts", "c"),
+    ("/peers", "Peers", "h"),
+    ("/broadcast", "Broadcast", "b"),
+)
 SHORTCUTS = (
     (("j", "k"), "next, previous row"),
     (("Enter",), "open the row"),
-    (("n",), "new task or project"),
-    (("x",), "mark the task of this row done"),
-    (("s",), "set its status"),
+    (("n",), "new task, project, note or text"),
+    (("x",), "mark the task of this row done, or reopen it"),
+    (("s",), "start, block or unblock it"),
     (("a",), "assign it to a session"),
     (("e",), "edit"),
-    (("/",), "filter"),
-    (("g", "o"), "overview; p projects, s sessions, l log, c conflicts, h peers, b broadcast"),
+    (("/",), "find"),
+    (("g", "o"), "overview; then p projects, s sessions, l log, c conflicts, h peers, b broadcast"),
     (("Esc",), "leave a field, close this"),
 )
 
@@ -73,7 +101,8 @@ def app(node: "Node", *, port: int, origins: Iterable[str] = ()) -> Guard:
     rules = [
         *PUBLIC,
         *(Rule(path) for path, _, _ in PAGES),
-        *(Rule(path, methods=frozenset({"POST"}), body_type=FORM) for path, _ in (*ACTS, ("/logout", None))),
+        *(Rule(path, methods=frozenset({"POST"}), body_type=FORM) for path, _ in ACTS),
+        Rule(SIGN_OUT, methods=frozenset({"POST"}), body_type=FORM),
     ]
 
     async def signed_in(scope: dict[str, Any]) -> bool:
@@ -93,7 +122,7 @@ def routes(node: "Node", port: int) -> list[Route | Mount]:
         *(Route(path, action(node, act), methods=["POST"]) for path, act in ACTS),
         Route("/login", sign_in_page, methods=["GET"]),
         Route("/login", sign_in(node, port), methods=["POST"]),
-        Route("/logout", sign_out(node, port), methods=["POST"]),
+        Route(SIGN_OUT, sign_out(node, port), methods=["POST"]),
         Mount("/static", Assets(directory=html.STATIC)),
     ]
 
@@ -160,7 +189,7 @@ def here(scope: Scope) -> str:
 
 
 def version(db: Connection, ask: Ask) -> str:
-    """A tag that is equal only if every page would read the same: the log, this node's own tables, the minute."""
+    """A tag equal only if every page would read the same: the log, this node's own tables, the minute."""
     local = db.execute(
         "SELECT (SELECT group_concat(machine_id || coalesce(last_contact_ms, 0) || failures"
         "   || coalesce(breaker, '') || coalesce(behind, 0), ' ') FROM peers),"
@@ -197,9 +226,7 @@ def sign_out(node: "Node", port: int) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         cookie = login.cookie_of(list(request.scope["headers"]), port)
         await run_in_threadpool(login.logout, node, cookie)
-        return Response(
-            status_code=204, headers={"set-cookie": login.set_cookie(port, ""), "hx-redirect": "/login"}
-        )
+        return Response(status_code=204, headers={"set-cookie": login.set_cookie(port, ""), "hx-redirect": "/login"})
 
     return endpoint
 

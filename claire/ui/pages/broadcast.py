@@ -4,7 +4,7 @@ from sqlite3 import Connection
 from typing import TYPE_CHECKING, Any
 
 from claire.node import broadcasts, groups, members, projects
-from claire.node.errors import NotFound, Refused
+from claire.node.errors import NotFound
 from claire.node.rows import Row
 from claire.ui.ask import Ask, Done, Shown
 from claire.ui.pages import fleet
@@ -69,13 +69,16 @@ def send(node: "Node", ask: Ask) -> Done | Shown:
     if not targets:
         raise NotFound(f"no live session belongs to {to!r}", "choose another project, group or session")
     if not ask.many("seen"):
-        context = {"to": to, "target": target, "text": text, "targets": targets, "raw": ask.one("raw", ""), "id": once(node)}
+        context = {
+            "to": to,
+            "target": target,
+            "text": text,
+            "targets": targets,
+            "raw": ask.one("raw", ""),
+            "once": node.new_id(),
+        }
         return Shown("broadcast_confirm.html", context)
-    if {session["id"] for session in targets} != set(ask.many("seen")):
-        raise Refused("the sessions meant have changed since you looked", "look at the list again")
-    sent = broadcasts.send(node, to, text, raw=ask.one("raw", "") == "yes")
+    sent = broadcasts.send(
+        node, to, text, raw=ask.one("raw", "") == "yes", broadcast_id=ask.one("once"), only=ask.many("seen")
+    )
     return Done(f"On its way to {len(targets)}.", go=f"/broadcast/{sent['id']}")
-
-
-def once(node: "Node") -> str:
-    return projects.new_id(node)

@@ -32,7 +32,10 @@ def said(db: Connection, row: Row, value: Row) -> Row:
         text = known[0]["name"] if known else text
     elif isinstance(text, bool):
         text = "yes" if text else "no"
-    return value | {"words": str(text).replace("in_progress", "in progress") or "(empty)", "won": value["value"] == row["shown"]}
+    return value | {
+        "words": str(text).replace("in_progress", "in progress") or "(empty)",
+        "won": value["value"] == row["shown"],
+    }
 
 
 def settle(node: "Node", ask: Ask) -> Done:

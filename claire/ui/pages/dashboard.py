@@ -38,11 +38,7 @@ def show(db: Connection, ask: Ask) -> dict[str, Any]:
 def tally(sessions: list[Row], hosts: list[Row]) -> dict[str, int]:
     """Each session is counted once; what its host said before it went offline is not what it does now."""
     kinds = Counter(
-        "needs"
-        if s["needs"]
-        else s["state"]
-        if s["state"] in ("working", "idle") and not s["stale"]
-        else "unknown"
+        "needs" if s["needs"] else s["state"] if s["state"] in ("working", "idle") and not s["stale"] else "unknown"
         for s in sessions
     )
     return {kind: kinds[kind] for kind in ("needs", "working", "idle", "unknown")} | {
@@ -76,9 +72,7 @@ def seated(db: Connection, groups: list[dict[str, Any]]) -> list[dict[str, Any]]
 
 
 def with_counts(project: Row) -> Row:
-    return project | {
-        "counts": dict.fromkeys(("todo", "in_progress", "blocked", "done"), 0) | project["tasks"]
-    }
+    return project | {"counts": dict.fromkeys(("todo", "in_progress", "blocked", "done"), 0) | project["tasks"]}
 
 
 def liveliest(found: list[Row]) -> list[Row]:

@@ -29,9 +29,7 @@ def hosts(db: Connection, ask: Ask) -> list[Row]:
         skew_ms = host["skew_ms"] or 0
         host["skewed"] = abs(skew_ms) > SKEW_MS_SHOWN
         host["skew_words"] = f"{abs(skew_ms) // 1000} s {'ahead' if skew_ms > 0 else 'behind'}"
-    return sorted(
-        found, key=lambda host: (not host["own"], host["state"] == "revoked", host["offline"], host["name"])
-    )
+    return sorted(found, key=lambda host: (not host["own"], host["state"] == "revoked", host["offline"], host["name"]))
 
 
 def heard_ms(host: Row, now_ms: int) -> int:

@@ -54,6 +54,4 @@ def burn_up(db: Connection, project_id: str, now_ms: int) -> dict[str, Any] | No
 
 def polyline(values: list[int], top: int) -> str:
     step = BURN_WIDTH / (len(values) - 1)
-    return " ".join(
-        f"{n * step:.1f},{BURN_HEIGHT * (1 - value / (top or 1)):.1f}" for n, value in enumerate(values)
-    )
+    return " ".join(f"{n * step:.1f},{BURN_HEIGHT * (1 - value / (top or 1)):.1f}" for n, value in enumerate(values))

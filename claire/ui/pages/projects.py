@@ -72,11 +72,7 @@ def with_seats(db: Connection, task: Row, live: list[Row]) -> Row:
     """A task with the sessions that hold it; one whose session is gone still says so."""
     known = {session["id"]: session for session in live}
     held = assignments.list_assignments(db, task["id"])
-    return task | {
-        "seats": [
-            {"id": a["current_session"], "session": known.get(a["current_session"])} for a in held
-        ]
-    }
+    return task | {"seats": [{"id": a["current_session"], "session": known.get(a["current_session"])} for a in held]}
 
 
 def dated(db: Connection, found: list[Row]) -> list[Row]:

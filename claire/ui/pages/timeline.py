@@ -6,7 +6,8 @@ from urllib.parse import urlencode
 
 from claire.node import history, members, projects
 from claire.ui.ask import Ask
-from claire.ui.pages.tales import TELLERS, tell
+from claire.ui.pages.tales import tell
+from claire.ui.story import TELLERS
 
 EVENTS_SHOWN = 100
 SPANS_MS = {"1h": 3_600_000, "24h": 86_400_000, "7d": 7 * 86_400_000}

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -71,6 +72,15 @@ def read_reply(wire: socket.socket) -> Reply:
     return Reply(int(lines[0].split(" ")[1]), headers, body)
 
 
+def kept_in(lines: list[str]) -> logging.Logger:
+    """A logger that keeps what it is told, tracebacks too."""
+    logger = logging.Logger("served")
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(logging.Formatter().format(record))  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    return logger
+
+
 @contextlib.contextmanager
 def running(make: Callable[[int], Any], *, read_timeout: float = 5) -> Iterator[Server]:
     """Serve `make(port)` from a thread of its own until the block ends."""
@@ -80,7 +90,7 @@ def running(make: Callable[[int], Any], *, read_timeout: float = 5) -> Iterator[
     config.bind = [f"fd://{listening.detach()}"]
     config.read_timeout = read_timeout
     config.graceful_timeout = 0.2
-    config.accesslog = config.errorlog = None
+    config.accesslog, config.errorlog = None, kept_in(server.log)
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
     loop.set_exception_handler(lambda _, context: server.log.append(str(context)))
     app = make(server.port)
