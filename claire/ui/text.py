@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 WIDTH_MIN, WIDTH_MAX = 20, 200
 FLEX_CELLS_MIN = 14
+ANY_CELLS_MIN = 3
 GAP = "  "
 SHORT_CHARS = 8
 WALL_CHARS = 13  # of a stamp: its milliseconds
@@ -168,6 +169,8 @@ class _Column:
         self.width = max([count(t) for t, _ in self.spans])
 
     def shorten(self, width: int) -> None:
+        if width >= self.width:
+            return
         self.spans = [(cut(t, width), s) for t, s in self.spans]
         self.width = width
 
@@ -178,20 +181,18 @@ def _column(head: str, body: list[str | Span]) -> _Column:
 
 
 def _fitted(columns: list[_Column], width: int) -> list[_Column]:
-    def need(column: _Column) -> int:
-        return min(column.width, FLEX_CELLS_MIN) if column.flexible else column.width
+    """Flexible columns give way down to their least, then optional ones go, then whatever is widest gives way."""
 
-    while sum(map(need, columns)) + len(GAP) * (len(columns) - 1) > width:
-        optional = [c for c in columns if c.optional]
-        if not optional:
-            break
+    def excess(least: bool) -> int:
+        taken = sum(min(c.width, FLEX_CELLS_MIN) if least and c.flexible else c.width for c in columns)
+        return taken + len(GAP) * (len(columns) - 1) - width
+
+    while excess(least=True) > 0 and (optional := [c for c in columns if c.optional]):
         columns = [c for c in columns if c is not optional[-1]]
-    spare = width - len(GAP) * (len(columns) - 1) - sum(c.width for c in columns)
     for column in sorted((c for c in columns if c.flexible), key=lambda c: -c.width):
-        if spare < 0:
-            shorter = max(min(column.width, FLEX_CELLS_MIN), column.width + spare)
-            spare += column.width - shorter
-            column.shorten(shorter)
+        column.shorten(max(FLEX_CELLS_MIN, column.width - max(0, excess(least=False))))
+    for column in sorted(columns, key=lambda c: -c.width):
+        column.shorten(max(ANY_CELLS_MIN, column.width - max(0, excess(least=False))))
     return columns
 
 

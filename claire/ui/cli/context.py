@@ -149,8 +149,13 @@ def write(text: str) -> None:
     out = sys.stdout
     if out is None:
         return
-    out.write(text.encode(out.encoding, "backslashreplace").decode(out.encoding))
-    out.flush()
+    try:
+        out.write(text.encode(out.encoding, "backslashreplace").decode(out.encoding))
+        out.flush()
+    except OSError:
+        # The reader is gone or the disk full; the interpreter must not try once more on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+        raise
 
 
 def _stdout_speaks_utf8() -> bool:

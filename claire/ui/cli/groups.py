@@ -19,9 +19,7 @@ def list_(ctx: Context) -> Result:
         rows = groups.list_groups(db)
     cells = [[row["name"], row["pattern"], str(row["sessions"])] for row in rows]
     notes = [] if rows else ["no groups yet; claire group add NAME PATTERN"]
-    return Result(
-        rows, lambda view: text.table(["NAME*", "PATTERN*", "LIVE"], cells, view.width), notes=notes
-    )
+    return Result(rows, lambda view: text.table(["NAME*", "PATTERN*", "LIVE"], cells, view.width), notes=notes)
 
 
 def rm(ctx: Context, name: str) -> Result:

@@ -23,9 +23,7 @@ DAY_MS = 86_400_000
 def log(ctx: Context, since: str | None, limit: int | None) -> Result:
     since_ms = moment(since, ctx.now_ms()) if since is not None else None
     with ctx.node.reading() as db:
-        rows = told(
-            db, history.list_events(db, since_ms=since_ms, limit=ROWS_DEFAULT if limit is None else limit)
-        )
+        rows = told(db, history.list_events(db, since_ms=since_ms, limit=ROWS_DEFAULT if limit is None else limit))
     rows.reverse()
     return Result(rows, lambda view: table(rows, view))
 
@@ -34,9 +32,7 @@ def told(db: sqlite3.Connection, rows: list[Row]) -> list[Row]:
     """The same rows, each with the sentence that tells it."""
     known = names.of(db, story.mentioned(row["payload"] for row in rows))
     for row in rows:
-        row["told"] = story.tell(
-            row["event_type"], row["payload"], lambda id: known.get(id) or text.short(id)
-        )
+        row["told"] = story.tell(row["event_type"], row["payload"], lambda id: known.get(id) or text.short(id))
     return rows
 
 

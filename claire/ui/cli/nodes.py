@@ -44,9 +44,7 @@ def id_(ctx: Context) -> Result:
     )
 
 
-def node(
-    ctx: Context, host: str | None, port: int | None, sync_host: str | None, sync_port: int | None
-) -> Result:
+def node(ctx: Context, host: str | None, port: int | None, sync_host: str | None, sync_port: int | None) -> Result:
     """Returns when the daemon was told to end."""
     ctx.wiring.run_node(
         ctx.home, _settings(ctx, host=host, port=port, sync_host=sync_host, sync_port=sync_port), ctx.note

@@ -16,7 +16,5 @@ def note(ctx: Context, words: list[str]) -> Result:
 
 def decide(ctx: Context, about: str, words: list[str]) -> Result:
     row = decisions.decide(ctx.node, about, ctx.long_text(" ".join(words)) or "")
-    where = (
-        f"task {text.short(row['task_id'])}" if row["task_id"] else f"project {text.short(row['project_id'])}"
-    )
+    where = f"task {text.short(row['task_id'])}" if row["task_id"] else f"project {text.short(row['project_id'])}"
     return Result(row, [f"decided for {where}"])

@@ -32,9 +32,7 @@ def show(ctx: Context, project: str, history: bool) -> Result:
 def edit(
     ctx: Context, project: str, name: str | None, goal: str | None, owner: str | None, status: str | None
 ) -> Result:
-    return _said(
-        "changed", projects.edit(ctx.node, project, name=name, goal=goal, owner=owner, status=status)
-    )
+    return _said("changed", projects.edit(ctx.node, project, name=name, goal=goal, owner=owner, status=status))
 
 
 def merge(ctx: Context, source: str, into: str) -> Result:

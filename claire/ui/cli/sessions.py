@@ -33,9 +33,7 @@ def show(ctx: Context, session: str | None) -> Result:
         row["assignment"] = assignments.of_session(db, row["id"])
         row["lineage"] = sessions.links(db, row["id"])
         held = row["assignment"]
-        row["updates"] = (
-            updates.list_updates(db, task_id=held["task_id"], limit=LAST_HEARD_ROWS) if held else []
-        )
+        row["updates"] = updates.list_updates(db, task_id=held["task_id"], limit=LAST_HEARD_ROWS) if held else []
     return Result(row, lambda view: _shown(row, view))
 
 

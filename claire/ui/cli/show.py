@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from claire.node import assignments, decisions, history, names, projects, tasks, updates
+from claire.node.errors import NotFound
 from claire.ui import text
 from claire.ui.cli import log
 from claire.ui.cli.context import Context, Result, View
@@ -24,7 +25,7 @@ def task(ctx: Context, ref: str, history: bool) -> Result:
     with ctx.node.reading() as db:
         row = tasks.find(db, ref, deleted=True)
         row["project"] = names.of_projects(db).get(row["project_id"], "")
-        row["waits_for"] = [tasks.find(db, other, deleted=True) for other in row["blocked_by"]]
+        row["waits_for"] = [_blocker(db, other) for other in row["blocked_by"]]
         row["assignments"] = _assignments(db, row["id"])
         row["updates"] = updates.list_updates(db, task_id=row["id"], limit=NOTES_SHOWN)
         row["decisions"] = decisions.list_decisions(db, task_id=row["id"], limit=NOTES_SHOWN)
@@ -52,6 +53,14 @@ def _assignments(db: sqlite3.Connection, task_id: str | None = None) -> list[Row
     return [{**row, "session": known.get(row["current_session"], "")} for row in rows]
 
 
+def _blocker(db: sqlite3.Connection, id: str) -> Row:
+    """A task may be linked to one that has not arrived from its host yet."""
+    try:
+        return tasks.find(db, id, deleted=True)
+    except NotFound:
+        return {"id": id, "title": "", "status": "not here yet"}
+
+
 def _history(db: sqlite3.Connection, id: str) -> list[Row]:
     return log.told(db, history.list_events(db, about=id, limit=HISTORY_ROWS_MAX)[::-1])
 
@@ -77,9 +86,7 @@ def _task(row: Row, view: View) -> list[Line]:
 
 
 def _waits(other: Row) -> str:
-    return (
-        f"{text.short(other['id'])} {text.first_line(other['title'])} ({other['status'].replace('_', ' ')})"
-    )
+    return f"{text.short(other['id'])} {text.first_line(other['title'])} ({other['status'].replace('_', ' ')})"
 
 
 def _project(row: Row, view: View) -> list[Line]:
@@ -103,9 +110,7 @@ def _project(row: Row, view: View) -> list[Line]:
         view.width,
     )
     if row["tasks"]:
-        held = {
-            a["task_id"]: f"{text.short(a['current_session'])} {a['session']}" for a in row["assignments"]
-        }
+        held = {a["task_id"]: f"{text.short(a['current_session'])} {a['session']}" for a in row["assignments"]}
         lines += [
             [],
             *table([{**t, "project": held.get(t["id"], "")} for t in row["tasks"]], view, "SESSION*?"),

@@ -58,10 +58,8 @@ def _summary(data: Row) -> str:
 def screen(data: Row, view: View) -> list[Line]:
     lines: list[Line] = [[(_summary(data), "bold")]]
     others = [s for s in sorted(data["sessions"], key=sessions.urgency) if s not in data["needs_you"]]
-    lines += _part(
-        "NEEDS YOU", [*_waiting(data["needs_you"], view), *_blocked(data["blocked_tasks"], view)], ""
-    )
-    lines += _wrong(data)
+    lines += _part("NEEDS YOU", [*_waiting(data["needs_you"], view), *_blocked(data["blocked_tasks"], view)], "")
+    lines += _wrong(data, view)
     lines += _part("SESSIONS", _sessions(others, view), "claire session list")
     lines += _part("PROJECTS", _projects(data["projects"], view), "claire project list")
     if len(data["hosts"]) > 1:
@@ -108,14 +106,14 @@ def _blocked(rows: list[Row], view: View) -> list[Line]:
     return text.table(["", "", "*"], cells, view.width)[1:]
 
 
-def _wrong(data: Row) -> list[Line]:
-    said = [f"! {text.plural(data['conflicts'], 'conflict')}: claire conflicts"] if data["conflicts"] else []
+def _wrong(data: Row, view: View) -> list[Line]:
+    said = [f"{text.plural(data['conflicts'], 'conflict')}: claire conflicts"] if data["conflicts"] else []
     said += [
-        f"! {text.short(d['id'])} {d['title']} is held by {d['sessions']} sessions"
+        f"{text.short(d['id'])} is held by {d['sessions']} sessions: {text.first_line(d['title'])}"
         for d in data["duplicate_work"]
     ]
-    said += [f"! {a['kind']}: {a['detail']} ({a['count']} times)" for a in data["alarms"]]
-    return [[], *([(line, "wait")] for line in said)] if said else []
+    said += [f"{a['kind']}: {a['detail']} ({a['count']} times)" for a in data["alarms"]]
+    return [[], *text.table(["", "*"], [[("!", "alarm"), line] for line in said], view.width)[1:]] if said else []
 
 
 def _sessions(rows: list[Row], view: View) -> list[Line]:

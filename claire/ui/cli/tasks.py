@@ -35,12 +35,8 @@ def show(ctx: Context, task: str | None, history: bool) -> Result:
     return show.task(ctx, ctx.task(task), history)
 
 
-def edit(
-    ctx: Context, task: str, title: str | None, desc: str | None, prio: int | None, project: str | None
-) -> Result:
-    row = tasks.edit(
-        ctx.node, task, title=title, description=ctx.long_text(desc), priority=prio, project=project
-    )
+def edit(ctx: Context, task: str, title: str | None, desc: str | None, prio: int | None, project: str | None) -> Result:
+    row = tasks.edit(ctx.node, task, title=title, description=ctx.long_text(desc), priority=prio, project=project)
     return said("changed", row)
 
 

@@ -20,9 +20,7 @@ def moment(said: str, now_ms: int, zone: tzinfo | None = None) -> int:
     try:
         return int(_calendar(text, now).timestamp() * 1000)
     except (ValueError, OverflowError):
-        raise UsageError(
-            f"{said!r} is not a time", "2h, 7d, 9:00, yesterday, 2026-11-22 or 2026-11-22T09:00"
-        ) from None
+        raise UsageError(f"{said!r} is not a time", "2h, 7d, 9:00, yesterday, 2026-11-22 or 2026-11-22T09:00") from None
 
 
 def _calendar(text: str, now: datetime) -> datetime:
