@@ -64,8 +64,8 @@ class Body(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 def said(fields: msgspec.Struct) -> dict[str, Any]:
     """The fields of a change that are set, by name."""
-    values = ((name, getattr(fields, name)) for name in fields.__struct_fields__)
-    return {name: value for name, value in values if value is not msgspec.UNSET}
+    values: dict[str, Any] = msgspec.to_builtins(fields)
+    return values
 
 
 Millis = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]  # Unix time; what SQLite can hold, whoever wrote it

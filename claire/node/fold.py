@@ -14,6 +14,7 @@ from claire.node.event import Event, read_body
 from claire.node.schema import PROJECTIONS
 
 Row = dict[str, Any]
+Place = tuple[str, str, str]  # (table, entity, field): one register
 Settle = Callable[[sqlite3.Connection, set[str]], None]
 
 REPLAY_BATCH_EVENTS = 10_000
@@ -29,13 +30,17 @@ class Fold:
         self._rows: dict[str, dict[str, Row]] = {}
         self._columns: dict[str, list[str]] = {}
         self._registers: dict[tuple[str, str], dict[str, list[registers.Head]]] = {}
-        self._dead: dict[tuple[str, str, str], set[str]] = {}  # (event, table, entity) -> fields replaced
+        self._dead: dict[str, set[Place]] = {}  # event still to come -> what it would set and no longer may
+        self._came: set[str] = set()  # events of this batch that were marked so
+        self._marked: bool | None = None  # whether the database holds such marks; asked once
+        self._overruled: set[Place] = set()  # what the event being folded may not set
         self._conflicts: dict[tuple[str, str, str], list[registers.Head]] = {}
         self._settle: dict[Settle, set[str]] = {}
 
     def apply(self, event: Event) -> None:
         """Fold one event; one that cannot be read is counted instead."""
         body = read_body(event)
+        self._overruled = self._marks(event.uuid)
         if body is None:
             self.row("unread_events", event.uuid, key="uuid")["event_type"] = event.event_type
         else:
@@ -68,18 +73,22 @@ class Fold:
         """Set registers of an entity: field `f` to `values[f]`, replacing what the events `on[f]` set."""
         row = self.row(table, entity)
         known = self._registers_of(table, row)
-        dead = self._dead_fields((event.uuid, table, entity))
+        stamp, uuid = event.hlc, event.uuid
         for field, value in values.items():
-            replaced = [uuid for uuid in on.get(field, ()) if uuid != event.uuid]
-            for uuid in replaced:
-                self._dead.setdefault((uuid, table, entity), set()).add(field)
-            before = known.get(field, [])
-            heads = registers.fold(before, (event.hlc, event.uuid, value), replaced, field in dead)
+            before, replaced = known.get(field), on.get(field)
+            if not before and not replaced and not self._overruled:  # the first value of a field, as in every new row
+                known[field] = [(stamp, uuid, value)]
+                row[field] = value
+                continue
+            before, replaced = before or [], replaced or []
+            place = (table, entity, field)
+            self._mark_dead(event, place, replaced, before)
+            heads = registers.fold(before, (stamp, uuid, value), replaced, place in self._overruled)
             known[field] = heads
             won = registers.winner(heads, ranks.get(field, registers.latest_wins))
             row[field] = won[2] if won else None
             if len(before) > 1 or len(heads) > 1:
-                self._conflicts[table, entity, field] = heads
+                self._conflicts[place] = heads
         row["updated_hlc"] = max(row["updated_hlc"] or "", event.hlc)
         return row
 
@@ -94,13 +103,10 @@ class Fold:
         """Write what changed. The instance is empty afterwards and may go on."""
         for table, rows in self._rows.items():
             self._write(table, rows.values())
-        self.db.executemany(
-            "INSERT OR IGNORE INTO dead VALUES (?, ?, ?, ?)",
-            [(*key, field) for key, fields in self._dead.items() for field in fields],
-        )
+        self._write_dead()
         self._write_conflicts()
         settle = self._settle
-        self._rows, self._registers, self._dead, self._conflicts, self._settle = {}, {}, {}, {}, {}
+        self._rows, self._registers, self._conflicts, self._settle = {}, {}, {}, {}
         for function, keys in settle.items():
             function(self.db, keys)
 
@@ -111,10 +117,25 @@ class Fold:
             self._registers[table, row["id"]] = found
         return found
 
-    def _dead_fields(self, key: tuple[str, str, str]) -> set[str]:
-        """Fields of this (event, table, entity) that were replaced before the event came."""
-        found = self.db.execute("SELECT field FROM dead WHERE event = ? AND noun = ? AND entity_id = ?", key)
-        return {field for (field,) in found} | self._dead.get(key, set())
+    def _mark_dead(
+        self, event: Event, place: Place, replaced: Iterable[str], before: Sequence[registers.Head]
+    ) -> None:
+        """Remember what `event` replaces that is still to come; what was folded is out of the heads for good."""
+        for uuid in set(replaced).difference([head[1] for head in before]):
+            if not log.arrived_before(self.db, uuid, event.uuid):
+                self._dead.setdefault(uuid, set()).add(place)
+
+    def _marks(self, event_uuid: str) -> set[Place]:
+        """What was replaced of an event before it came."""
+        dead = self._dead.get(event_uuid, set())
+        if self._marked is None:
+            (self._marked,) = self.db.execute("SELECT EXISTS (SELECT 1 FROM dead)").fetchone()
+        if self._marked:
+            rows = self.db.execute("SELECT noun, entity_id, field FROM dead WHERE event = ?", (event_uuid,))
+            dead = dead.union(rows)
+        if dead:
+            self._came.add(event_uuid)
+        return dead
 
     def _write(self, table: str, rows: Any) -> None:
         columns = self._columns[table]
@@ -127,6 +148,12 @@ class Fold:
             f" ON CONFLICT ({columns[0]}) DO UPDATE SET {updates}",
             [tuple(row.values()) for row in rows],
         )
+
+    def _write_dead(self) -> None:
+        waiting = [(uuid, *place) for uuid, dead in self._dead.items() if uuid not in self._came for place in dead]
+        self.db.executemany("INSERT OR IGNORE INTO dead VALUES (?, ?, ?, ?)", waiting)
+        self.db.executemany("DELETE FROM dead WHERE event = ?", [(uuid,) for uuid in self._came])
+        self._dead, self._came, self._marked = {}, set(), None
 
     def _write_conflicts(self) -> None:
         self.db.executemany(

@@ -107,6 +107,12 @@ def get(db: sqlite3.Connection, uuids: Sequence[str]) -> list[Event]:
     return sorted(found, key=lambda event: (event.hlc, event.uuid))
 
 
+def arrived_before(db: sqlite3.Connection, uuid: str, other: str) -> bool:
+    """Whether event `uuid` is in the log and came in no later than event `other` did."""
+    earlier = "SELECT 1 FROM events WHERE uuid = ? AND rowid <= (SELECT rowid FROM events WHERE uuid = ?)"
+    return db.execute(earlier, (uuid, other)).fetchone() is not None
+
+
 def after(db: sqlite3.Connection, positions: Mapping[str, str], limit: int) -> list[Event]:
     """Events of exactly the machines named, each after its stamp, in stamp order per machine; at most `limit`."""
     events: list[Event] = []

@@ -8,7 +8,7 @@ study of Convergent and Commutative Replicated Data Types", 2011, with a total o
 Pure: heads are values, the caller keeps them.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 Value = Any  # what JSON can say: str, int, bool, None
@@ -32,22 +32,25 @@ def latest_wins(_value: Value) -> int:
     return 0
 
 
-def fold(heads: Iterable[Head], head: Head, replaced: Iterable[str], dead: bool) -> list[Head]:
+def fold(heads: Sequence[Head], head: Head, replaced: Collection[str], dead: bool) -> list[Head]:
     """The heads after one more event: `replaced` are the uuids it replaces, `dead` if it was replaced before it came.
 
     Order-free: in whatever order events are folded, the heads are those events that no folded event replaces,
     provided the caller remembers what was replaced and says so in `dead`.
     """
-    gone = set(replaced)
-    kept = [other for other in heads if other[1] not in gone and other[1] != head[1]]
+    if not dead and (not heads or (len(heads) == 1 and heads[0][1] in replaced)):
+        return [head]  # nothing concurrent: nearly every change there is
+    kept = [other for other in heads if other[1] not in replaced and other[1] != head[1]]
     if not dead:
         kept.append(head)
         kept.sort(key=lambda other: other[:2])
     return kept
 
 
-def winner(heads: Iterable[Head], rank: Rank = latest_wins) -> Head | None:
+def winner(heads: Sequence[Head], rank: Rank = latest_wins) -> Head | None:
     """The head whose value is shown: highest (rank, hlc, uuid)."""
+    if len(heads) == 1:
+        return heads[0]
     return max(heads, key=lambda head: (rank(head[2]), head[0], head[1]), default=None)
 
 

@@ -32,7 +32,7 @@ CREATE TABLE events_aside (           -- taken out of the set by a revocation th
 
 -- section: projections
 
-CREATE TABLE dead (                   -- what some folded event replaces: an event's value for one register
+CREATE TABLE dead (                   -- registers that an event still to come may not set: its value was replaced already
   event TEXT NOT NULL, noun TEXT NOT NULL, entity_id TEXT NOT NULL, field TEXT NOT NULL,
   PRIMARY KEY (event, noun, entity_id, field)
 ) WITHOUT ROWID;
