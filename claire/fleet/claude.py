@@ -139,15 +139,24 @@ def _files(home: Path) -> list[str]:
     return [str(home / "sessions" / f"{stem}.json") for stem in stems if stem.isdigit()]
 
 
-def alive(entry: Entry, process: Process | None, pid_namespace: str) -> bool:
-    """The process that wrote this entry runs, here; guards against reused pids and containers."""
+def alive(entry: Entry, process: Process | None) -> bool:
+    """The process that wrote this entry still runs; a reused pid has another start time."""
     if process is None:
-        return False
-    if entry.pid_domain.startswith("linux:") and pid_namespace and not entry.pid_domain.endswith(pid_namespace):
         return False
     if entry.proc_start:
         return entry.proc_start == process.start
     return runs_claude(processes.arguments(entry.pid))
+
+
+def written_here(entry: Entry, own_domain: str) -> bool:
+    """Not by a container or another machine that shares the home folder: their pids mean nothing here."""
+    if not entry.pid_domain.startswith("linux:") or not own_domain.startswith("linux:"):
+        return True
+    _, machine, namespace = (
+        entry.pid_domain.split(":", 2) if entry.pid_domain.count(":") > 1 else ("", "", "")
+    )
+    _, own_machine, own_namespace = own_domain.split(":", 2)
+    return namespace == own_namespace and (machine == own_machine or not machine or not own_machine)
 
 
 def runs_claude(argv: list[str]) -> bool:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -64,10 +65,19 @@ def terminal(path: str) -> int:
         return 0
 
 
-def pid_namespace() -> str:
-    """Tells containers apart that share one home folder; the tail of Claude Code's pidDomain."""
+@cache
+def pid_domain() -> str:
+    """Where our pids are valid, written as Claude Code writes its pidDomain."""
     try:
-        return os.readlink(PROC / "self/ns/pid")
+        namespace = os.readlink(PROC / "self/ns/pid")
+    except OSError:
+        return sys.platform
+    return f"linux:{_machine_id()}:{namespace}"
+
+
+def _machine_id() -> str:
+    try:
+        return Path("/etc/machine-id").read_text().strip()
     except OSError:
         return ""
 

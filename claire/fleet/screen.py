@@ -32,7 +32,8 @@ class Composer:
 
     def holds(self, text: str) -> bool:
         """This text and no other, however it was wrapped; long pastes show as a placeholder."""
-        return _squeeze(self.draft) == _squeeze(text) or bool(_PASTED.fullmatch(self.draft))
+        shown = f"!{self.draft}" if self.glyph == "!" else self.draft
+        return _squeeze(shown) == _squeeze(text) or bool(_PASTED.fullmatch(self.draft))
 
 
 def _squeeze(text: str) -> str:

@@ -40,6 +40,10 @@ class TmuxError(Exception):
     """tmux is missing, its server does not answer, or it refused the command."""
 
 
+class NoServer(TmuxError):
+    """Nobody listens on this socket."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pane:
     """A pane as its server described it; `id` alone means nothing without socket and server."""
@@ -96,7 +100,9 @@ def run(socket: str, *arguments: str, stdin: str | None = None) -> str:
     except subprocess.TimeoutExpired as error:
         raise TmuxError(f"tmux server {socket} did not answer in {TIMEOUT_S:g} s") from error
     if result.returncode != 0:
-        raise TmuxError(result.stderr.decode("utf-8", "replace").strip() or f"tmux failed on {socket}")
+        words = result.stderr.decode("utf-8", "replace").strip()
+        gone = words.startswith(("no server running", "error connecting"))
+        raise (NoServer if gone else TmuxError)(words or f"tmux failed on {socket}")
     return result.stdout.decode("utf-8", "replace")
 
 
@@ -172,5 +178,7 @@ def press_enter(pane: Pane, wanted: str) -> bool:
 
 
 def _pattern(text: str) -> str:
-    """A regular expression that tmux's format language cannot misread: all else is `.`."""
-    return "".join(c if c.isascii() and (c.isalnum() or c == " ") else "." for c in text)
+    """A regular expression that tmux's format language cannot misread, in any locale of its server."""
+    plain = re.sub(r"[^\x00-\x7f]+", "\x7f", text)
+    safe = re.sub(r"[^A-Za-z0-9 \x7f]", ".", plain)
+    return safe.replace("\x7f", ".+")

@@ -15,6 +15,7 @@ from claire.fleet.state import State
 WINDOW_BYTES_MIN = 65_536
 WINDOW_BYTES_MAX = 8_388_608
 TEXT_CHARS_MAX = 2_000
+INTERRUPTION = "[Request interrupted by user"
 _CONVERSATION = ("user", "assistant")
 _ASKS_THE_USER = ("AskUserQuestion", "ExitPlanMode")
 _TURN_ENDS = ("turn_duration", "stop_hook_summary")
@@ -91,10 +92,10 @@ def parse(lines: Iterable[bytes]) -> list[dict[str, Any]]:
 
 
 def _is_conversation(record: dict[str, Any]) -> bool:
-    return record.get("type") in _CONVERSATION and not record.get("isSidechain") and bool(_when(record))
+    return record.get("type") in _CONVERSATION and not record.get("isSidechain") and bool(when_ms(record))
 
 
-def _when(record: dict[str, Any]) -> int:
+def when_ms(record: dict[str, Any]) -> int:
     text = record.get("timestamp")
     if not isinstance(text, str):
         return 0
@@ -114,7 +115,7 @@ def fold(records: Iterable[dict[str, Any]]) -> Tail:
 
 
 def _step(tail: Tail, record: dict[str, Any]) -> Tail:
-    kind, when = record.get("type"), _when(record)
+    kind, when = record.get("type"), when_ms(record)
     if kind in (*_CONVERSATION, "system"):
         cwd, session_id = record.get("cwd"), record.get("sessionId")
         tail = replace(
@@ -145,19 +146,29 @@ def _text(parts: list[dict[str, Any]]) -> str:
     return "\n".join(text for text in texts if isinstance(text, str)).strip()
 
 
-def _user(tail: Tail, record: dict[str, Any], when: int) -> Tail:
+def prompt(record: dict[str, Any]) -> str:
+    """What a person or a sender submitted; empty for tool results, notes and commands."""
     parts = _parts(record)
     text = _text(parts)
+    foreign = record.get("isMeta") or record.get("isCompactSummary") or record.get("isSidechain")
+    if record.get("type") != "user" or foreign or text.startswith((*_LOCAL, INTERRUPTION)):
+        return ""
+    kinds = {part.get("type") for part in parts}
+    return "" if "tool_result" in kinds else text or ("[image]" if "image" in kinds else "")
+
+
+def _user(tail: Tail, record: dict[str, Any], when: int) -> Tail:
+    parts = _parts(record)
     done = {part.get("tool_use_id") for part in parts if part.get("type") == "tool_result"}
-    if text.startswith("[Request interrupted by user"):
+    if _text(parts).startswith(INTERRUPTION):
         return replace(tail, state=State.INTERRUPTED, state_ms=when, open_tools={})
     if done:
         still = {call: name for call, name in tail.open_tools.items() if call not in done}
         return replace(tail, state=State.WORKING, state_ms=when, open_tools=still)
-    if record.get("isMeta") or record.get("isCompactSummary") or text.startswith(_LOCAL) or not parts:
+    asked = prompt(record)
+    if not asked:
         return tail
-    prompt = text[:TEXT_CHARS_MAX]
-    return replace(tail, state=State.WORKING, state_ms=when, open_tools={}, prompt=prompt)
+    return replace(tail, state=State.WORKING, state_ms=when, open_tools={}, prompt=asked[:TEXT_CHARS_MAX])
 
 
 def _assistant(tail: Tail, record: dict[str, Any], when: int) -> Tail:

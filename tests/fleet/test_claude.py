@@ -71,17 +71,28 @@ def test_reading_again_what_changed(tmp_path: Path) -> None:
     assert registry.read([tmp_path, tmp_path / "absent"]) == []
 
 
-def test_liveness_by_start_time_and_namespace() -> None:
+def test_liveness_is_pid_and_start_time() -> None:
     me = processes.find(os.getpid())
     assert me
-    namespace = processes.pid_namespace()
-    right = claude.Entry(me.pid, UUID, proc_start=me.start, pid_domain=f"linux:abc:{namespace}")
-    assert claude.alive(right, me, namespace)
-    assert not claude.alive(right, None, namespace)
-    assert not claude.alive(claude.Entry(me.pid, UUID, proc_start="1"), me, namespace)
-    elsewhere = claude.Entry(me.pid, UUID, proc_start=me.start, pid_domain="linux:abc:pid:[1]")
-    assert not claude.alive(elsewhere, me, namespace)
-    assert not claude.alive(claude.Entry(me.pid, UUID), me, namespace)  # this is no claude
+    assert claude.alive(claude.Entry(me.pid, UUID, proc_start=me.start), me)
+    assert not claude.alive(claude.Entry(me.pid, UUID, proc_start=me.start), None)
+    assert not claude.alive(claude.Entry(me.pid, UUID, proc_start="1"), me)
+    assert not claude.alive(claude.Entry(me.pid, UUID), me)  # no start time, and this is no claude
+
+
+@pytest.mark.parametrize(
+    ("domain", "here"),
+    [
+        ("linux:m1:pid:[1]", True),
+        ("linux::pid:[1]", True),
+        ("linux:m1:pid:[2]", False),
+        ("linux:m2:pid:[1]", False),
+        ("linux:", False),
+        ("", True),
+    ],
+)
+def test_pids_of_containers_and_other_machines(domain: str, here: bool) -> None:
+    assert claude.written_here(claude.Entry(1, UUID, pid_domain=domain), "linux:m1:pid:[1]") is here
 
 
 def test_a_command_name_may_hold_brackets() -> None:
@@ -103,12 +114,12 @@ def test_the_fake_lives_and_dies(host: FakeHost) -> None:
     pane = host.start_idle()
     registry = claude.Registry()
     [entry] = registry.read([host.config])
-    assert claude.alive(entry, processes.find(entry.pid), processes.pid_namespace())
+    assert claude.alive(entry, processes.find(entry.pid))
     assert [found.pid for found in claude.agents(host.env)] == [entry.pid]
     os.kill(pane.pid, signal.SIGKILL)
     wait_for(lambda: processes.find(entry.pid) is None, "the end of claude")
     [stale] = registry.read([host.config])
-    assert not claude.alive(stale, processes.find(stale.pid), processes.pid_namespace())
+    assert not claude.alive(stale, processes.find(stale.pid))
 
 
 def test_agents_without_claude(tmp_path: Path) -> None:

@@ -1,0 +1,111 @@
+"""This host at this moment: which Claude sessions live here, and in which panes."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from claire.fleet import claude, processes, seats, tmux
+from claire.fleet.claude import Entry, Registry
+from claire.fleet.processes import Process
+from claire.fleet.seats import Seat
+from claire.fleet.tmux import Pane
+
+Living = list[tuple[Entry, Process]]
+
+_HEADLESS_ARGUMENTS = ("-p", "--print")
+_NAMED_SESSION = re.compile(r"(?:--session-id|--resume|-r)[= ](\S+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """One look. `ended` are registry files whose process is no more: killed, not closed."""
+
+    seats: tuple[Seat, ...] = ()
+    ended: tuple[Entry, ...] = ()
+    unnamed: tuple[Seat, ...] = ()  # Claude without a registry file, of a session nobody has named yet
+    problems: tuple[str, ...] = ()  # servers that did not answer: what they hold is unknown, not gone
+
+    def of_session(self, session_id: str) -> list[Seat]:
+        return [seat for seat in self.seats if seat.entry.session_id == session_id]
+
+
+@dataclass
+class Host:
+    """Looks at this host again and again, and remembers what did not change."""
+
+    env: Mapping[str, str]
+    more_homes: tuple[str, ...] = ()
+    not_sessions: tuple[str, ...] = ()  # folders whose Claude runs are ours (triage), never sessions
+    registry: Registry = field(default_factory=Registry)
+    _found_homes: set[str] = field(default_factory=set)
+
+    @property
+    def homes(self) -> list[Path]:
+        return claude.config_homes(self.env, (*self.more_homes, *sorted(self._found_homes)))
+
+    def look(self) -> Sight:
+        panes, problems = self._panes()
+        live, ended = self._entries(self.registry.read(self.homes))
+        taken = {process.tty for _, process in live}
+        free = {pane.device for pane in panes if pane.device and not pane.dead} - taken
+        named, unnamed = self._unregistered(free, {process.pid for _, process in live})
+        joined = seats.join([*live, *named], panes)
+        shown = tuple(seat for seat in joined if not self._excluded(seat.entry))
+        return Sight(shown, tuple(ended), tuple(seats.join(unnamed, panes)), tuple(problems))
+
+    def _excluded(self, entry: Entry) -> bool:
+        ours = any(entry.cwd.startswith(folder) for folder in self.not_sessions)
+        return entry.headless or ours
+
+    def _panes(self) -> tuple[list[Pane], list[str]]:
+        panes, problems = [], []
+        for socket in tmux.sockets(self.env):
+            try:
+                panes += tmux.panes(socket)
+            except tmux.NoServer:
+                continue  # a socket file that outlived its server
+            except tmux.TmuxError as error:
+                problems.append(str(error))
+        return panes, problems
+
+    def _entries(self, entries: Iterable[Entry]) -> tuple[Living, list[Entry]]:
+        live, ended = [], []
+        for entry in entries:
+            if not claude.written_here(entry, processes.pid_domain()):
+                continue
+            process = processes.find(entry.pid)
+            if process and claude.alive(entry, process):
+                live.append((entry, process))
+            elif not self._excluded(entry):
+                ended.append(entry)
+        return live, ended
+
+    def _unregistered(self, free: set[int], known: set[int]) -> tuple[Living, Living]:
+        """Claude versions without a registry, on terminals where the registry knows of nobody."""
+        named: Living = []
+        unnamed: Living = []
+        for process in processes.on_terminals(free) if free else ():
+            argv = processes.arguments(process.pid)
+            if process.pid in known or not claude.runs_claude(argv) or {*argv} & {*_HEADLESS_ARGUMENTS}:
+                continue
+            self._learn_home(process.pid)
+            entry = _entry_of(process, argv)
+            (named if entry.session_id else unnamed).append((entry, process))
+        return named, unnamed
+
+    def _learn_home(self, pid: int) -> None:
+        home = processes.environment(pid).get("CLAUDE_CONFIG_DIR", "")
+        if os.path.isdir(home):
+            self._found_homes.add(home)
+
+
+def _entry_of(process: Process, argv: list[str]) -> Entry:
+    """What /proc tells: the session id only if it was given at the start, and stale after /clear."""
+    named = _NAMED_SESSION.search(" ".join(argv))
+    session_id = named.group(1) if named and claude.SESSION_ID.fullmatch(named.group(1)) else ""
+    folder = processes.working_folder(process.pid)
+    return Entry(process.pid, session_id, cwd=folder, proc_start=process.start, entrypoint="cli")
