@@ -152,9 +152,7 @@ def written_here(entry: Entry, own_domain: str) -> bool:
     """Not by a container or another machine that shares the home folder: their pids mean nothing here."""
     if not entry.pid_domain.startswith("linux:") or not own_domain.startswith("linux:"):
         return True
-    _, machine, namespace = (
-        entry.pid_domain.split(":", 2) if entry.pid_domain.count(":") > 1 else ("", "", "")
-    )
+    _, machine, namespace = entry.pid_domain.split(":", 2) if entry.pid_domain.count(":") > 1 else ("", "", "")
     _, own_machine, own_namespace = own_domain.split(":", 2)
     return namespace == own_namespace and (machine == own_machine or not machine or not own_machine)
 

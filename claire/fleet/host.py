@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from claire.fleet import claude, processes, seats, tmux
@@ -18,6 +18,15 @@ Living = list[tuple[Entry, Process]]
 
 _HEADLESS_ARGUMENTS = ("-p", "--print")
 _NAMED_SESSION = re.compile(r"(?:--session-id|--resume|-r)[= ](\S+)")
+
+
+def _as_registered(_pid: int, registered: str) -> str:
+    return registered
+
+
+def _corrected(entry: Entry, session_of: Callable[[int, str], str]) -> Entry:
+    session_id = session_of(entry.pid, entry.session_id)
+    return entry if session_id == entry.session_id else replace(entry, session_id=session_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +56,14 @@ class Host:
     def homes(self) -> list[Path]:
         return claude.config_homes(self.env, (*self.more_homes, *sorted(self._found_homes)))
 
-    def look(self) -> Sight:
+    def look(self, session_of: Callable[[int, str], str] = _as_registered) -> Sight:
+        """`session_of(pid, registered)` corrects what the registry says, where hooks know better."""
         panes, problems = self._panes()
         live, ended = self._entries(self.registry.read(self.homes))
+        live = [(_corrected(entry, session_of), process) for entry, process in live]
         taken = {process.tty for _, process in live}
         free = {pane.device for pane in panes if pane.device and not pane.dead} - taken
-        named, unnamed = self._unregistered(free, {process.pid for _, process in live})
+        named, unnamed = self._unregistered(free, {process.pid for _, process in live}, session_of)
         joined = seats.join([*live, *named], panes)
         shown = tuple(seat for seat in joined if not self._excluded(seat.entry))
         return Sight(shown, tuple(ended), tuple(seats.join(unnamed, panes)), tuple(problems))
@@ -84,7 +95,9 @@ class Host:
                 ended.append(entry)
         return live, ended
 
-    def _unregistered(self, free: set[int], known: set[int]) -> tuple[Living, Living]:
+    def _unregistered(
+        self, free: set[int], known: set[int], session_of: Callable[[int, str], str]
+    ) -> tuple[Living, Living]:
         """Claude versions without a registry, on terminals where the registry knows of nobody."""
         named: Living = []
         unnamed: Living = []
@@ -93,7 +106,7 @@ class Host:
             if process.pid in known or not claude.runs_claude(argv) or {*argv} & {*_HEADLESS_ARGUMENTS}:
                 continue
             self._learn_home(process.pid)
-            entry = _entry_of(process, argv)
+            entry = _corrected(_entry_of(process, argv), session_of)
             (named if entry.session_id else unnamed).append((entry, process))
         return named, unnamed
 

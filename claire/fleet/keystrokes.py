@@ -198,9 +198,7 @@ class Typist:
             self.reached("pasted")
             landed = self._until(LANDED_S, lambda: self._landed(seat, text))
             if not landed:
-                return Result(
-                    Outcome.REFUSED, "the text did not show up in the composer; Enter was not pressed"
-                )
+                return Result(Outcome.REFUSED, "the text did not show up in the composer; Enter was not pressed")
             self.reached("landed")
             again = self._ready(seat.entry.session_id)
             if isinstance(again, Obstacle):
@@ -300,9 +298,7 @@ def _is_submission(line: bytes, session_id: str, wanted: str, since_ms: int) -> 
     if not isinstance(row, dict) or row.get("sessionId") != session_id:
         return False
     stamp, shown = row.get("timestamp"), row.get("display")
-    return (
-        isinstance(stamp, int) and stamp >= since_ms and isinstance(shown, str) and _squeeze(shown) == wanted
-    )
+    return isinstance(stamp, int) and stamp >= since_ms and isinstance(shown, str) and _squeeze(shown) == wanted
 
 
 def _is_prompt(record: dict[str, Any], wanted: str, since_ms: int) -> bool:

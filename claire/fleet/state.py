@@ -1,7 +1,7 @@
 """From evidence to a state: what a session does, who said so, since when, how sure. Pure.
 
 Sources, best first: the registry, hooks, the transcript's tail, the screen. The first that
-knows decides, unless it cannot tell apart what a later one can (`_REFINES`). A source that
+knows decides, unless it cannot tell apart what a later one can (`may_be`). A source that
 contradicts lowers the confidence. Nothing is idle because nobody said anything.
 """
 
@@ -41,7 +41,7 @@ class Claim:
     state: State
     since_ms: int = 0
     waiting_for: str = ""
-    exact: bool = True  # False: it may be what `_REFINES` lists, this source cannot see that far
+    may_be: frozenset[State] = frozenset()  # what this source cannot tell from the state it names
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +67,9 @@ _CONFIDENCE = {
     "transcript": Confidence.MEDIUM,
     "screen": Confidence.MEDIUM,
 }
-_WAITING = {State.PERMISSION, State.QUESTION, State.DIALOG}
-_ENDED_BADLY = {State.RATE_LIMITED, State.ERROR, State.INTERRUPTED}
-# What a source that said the key may have failed to see: the registry calls a rate-limited
-# session idle, and an unanswered tool call looks the same whether it runs or waits for a yes.
-_REFINES = {State.IDLE: _ENDED_BADLY, State.WORKING: _WAITING}
+WAITING = frozenset({State.PERMISSION, State.QUESTION, State.DIALOG})
+# The registry calls a session idle whose turn was cut short; only its transcript says why.
+ENDED_BADLY = frozenset({State.RATE_LIMITED, State.ERROR, State.INTERRUPTED})
 
 
 def from_registry(status: str, waiting_for: str, since_ms: int) -> Claim | None:
@@ -81,7 +79,7 @@ def from_registry(status: str, waiting_for: str, since_ms: int) -> Claim | None:
         return Claim("registry", state, since_ms, waiting_for)
     if status not in _STATUS:
         return None
-    return Claim("registry", _STATUS[status], since_ms, exact=status != "idle")
+    return Claim("registry", _STATUS[status], since_ms, may_be=ENDED_BADLY if status == "idle" else frozenset())
 
 
 def judge(claims: list[Claim]) -> Judgement:
@@ -90,7 +88,7 @@ def judge(claims: list[Claim]) -> Judgement:
         return Judgement(State.UNKNOWN)
     best = first = claims[0]
     for claim in claims[1:]:
-        if not best.exact and claim.state in _REFINES.get(best.state, ()):
+        if claim.state in best.may_be:
             best = claim
     doubt = any(_contradicts(claim, best) for claim in claims if claim is not first)
     confidence = Confidence.LOW if doubt else _CONFIDENCE[best.source]
@@ -103,4 +101,4 @@ def _contradicts(claim: Claim, best: Claim) -> bool:
         return False
     if 0 < claim.since_ms < best.since_ms:
         return False
-    return claim.exact or best.state not in _REFINES.get(claim.state, ())
+    return best.state not in claim.may_be

@@ -223,6 +223,12 @@ CREATE TABLE delivery_claims (        -- committed before anything is typed
   PRIMARY KEY (broadcast_id, session_uuid)
 ) WITHOUT ROWID;
 
+CREATE TABLE claude_processes (       -- which session each Claude process of this host held when last looked at
+  pid INTEGER NOT NULL, start TEXT NOT NULL,   -- a pid means nothing without the start of its process
+  session_uuid TEXT NOT NULL, home TEXT NOT NULL,
+  PRIMARY KEY (pid, start)
+) WITHOUT ROWID;
+
 CREATE TABLE logins (                 -- browser logins: one-time codes and cookies, both stored hashed
   hash TEXT PRIMARY KEY, kind TEXT NOT NULL, expires_ms INTEGER NOT NULL, tries INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;

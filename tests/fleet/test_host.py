@@ -52,9 +52,7 @@ def test_homes_of_others_are_found_by_their_processes(host: FakeHost) -> None:
     assert eyes.homes == [host.config]
 
 
-def test_an_old_socket_is_no_problem_but_a_silent_server_is(
-    host: FakeHost, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_old_socket_is_no_problem_but_a_silent_server_is(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
     host.run("sh", "-c", "exec cat")
     eyes = Host(host.env)
     assert eyes.look().problems == ()

@@ -39,9 +39,7 @@ def test_delivered_and_acknowledged(host: FakeHost) -> None:
     assert submissions(host) == ["[claire:0] hello"]
 
 
-@pytest.mark.parametrize(
-    "knobs", [{"FAKE_OLD": "1"}, {"FAKE_STATUSLINE_LINES": "3"}, {"FAKE_SHELL_SECONDS": "9"}]
-)
+@pytest.mark.parametrize("knobs", [{"FAKE_OLD": "1"}, {"FAKE_STATUSLINE_LINES": "3"}, {"FAKE_SHELL_SECONDS": "9"}])
 def test_other_looks(host: FakeHost, knobs: dict[str, str]) -> None:
     pane = host.start("-n", "my name", cwd=None, **knobs).wait_idle()
     if "FAKE_SHELL_SECONDS" in knobs:
@@ -169,9 +167,7 @@ def test_k4_the_prompt_that_opens_between_paste_and_enter(host: FakeHost) -> Non
     assert host.victim.exists() and submissions(host) == []
 
 
-def test_k4_the_prompt_that_opens_after_the_last_look(
-    host: FakeHost, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_k4_the_prompt_that_opens_after_the_last_look(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the guard inside the tmux server is left to see it."""
     pane = host.start_idle()
     press = tmux.press_enter
@@ -316,8 +312,7 @@ def test_two_senders(host: FakeHost) -> None:
     results: list[Result | Obstacle] = []
     texts = [f"[claire:{n}] hello {n}" for n in range(2)]
     threads = [
-        threading.Thread(target=lambda text=text: results.append(send(host, session_id, text)))
-        for text in texts
+        threading.Thread(target=lambda text=text: results.append(send(host, session_id, text))) for text in texts
     ]
     for thread in threads:
         thread.start()

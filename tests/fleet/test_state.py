@@ -7,7 +7,7 @@ import json
 import pytest
 
 from claire.fleet import screen
-from claire.fleet.state import Claim, Confidence, Judgement, State, from_registry, judge
+from claire.fleet.state import WAITING, Claim, Confidence, Judgement, State, from_registry, judge
 from tests.fleet.kit import CAPTURES, needs_kit
 
 # What each capture of the real program is, with the registry's word and the screen's.
@@ -85,7 +85,7 @@ def test_the_registry_knows_a_prompt_from_a_slow_tool() -> None:
 
 
 def test_a_transcript_cannot_tell_a_slow_tool_from_a_prompt_but_the_screen_can() -> None:
-    open_tool = Claim("transcript", State.WORKING, 9, exact=False)
+    open_tool = Claim("transcript", State.WORKING, 9, may_be=WAITING)
     assert judge([open_tool]).state is State.WORKING
     assert judge([open_tool, Claim("screen", State.PERMISSION)]).state is State.PERMISSION
 

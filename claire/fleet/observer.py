@@ -1,0 +1,194 @@
+"""One pass over this host: look, join, judge, and record what changed."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from claire.config import Home
+from claire.fleet import evidence, lineage, processes
+from claire.fleet.evidence import Evidence
+from claire.fleet.host import Host, Sight
+from claire.fleet.reports import Reports, Spool
+from claire.fleet.seats import Seat
+from claire.fleet.state import Confidence, State
+from claire.node import members, sessions
+from claire.node.node import Node
+from claire.node.rows import Row
+from claire.node.sessions import Observation
+
+CRASH_SHOWN_MS = 24 * 3_600_000
+DISPUTED_MS = 15_000  # another node on this host gets so long to record what both see
+_DEFAULT_SOCKET = "default"
+
+Processes = dict[tuple[int, str], tuple[str, str]]  # (pid, start) -> (session, config home)
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one look at this host came to."""
+
+    sessions: int = 0
+    recorded: int = 0
+    problems: tuple[str, ...] = ()
+
+
+def triage_folder(home: Home) -> str:
+    return os.path.join(home.state, "triage")
+
+
+def spool_path(home: Home) -> str:
+    return os.path.join(home.state, "hooks.ndjson")
+
+
+@dataclass
+class Observer:
+    """Passes over this host. What it remembers in between saves work and nothing else."""
+
+    node: Node
+    env: Mapping[str, str]
+    evidence: Evidence = field(default_factory=Evidence)
+    _disputed: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        home = self.node.home
+        self.host = Host(self.env, not_sessions=(triage_folder(home),))
+        self.spool = Spool(spool_path(home))
+
+    def observe(self) -> Pass:
+        """Record what changed since the log last heard of it; an idle host costs no event."""
+        with self.node.reading() as db:
+            known = {row["id"]: row for row in sessions.list_sessions(db, gone=True)}
+            held = held_processes(db)
+            name = members.names(db).get(self.node.machine_id, "")
+        self.host.more_homes = tuple(sorted({home for _, home in held.values() if home}))
+        reports = self.spool.read()
+        sight = self.host.look(reports.session_of)
+        self._link(sight, held, known, reports)
+        seen = [self._seen(places, known, name, reports, sight) for places in _by_session(sight).values()]
+        lost = self._lost(sight, held, known)
+        due = [new for new in (*seen, *lost) if self._ours_to_say(new, known.get(new.session_uuid))]
+        recorded = sessions.observe(self.node, due)
+        self._hold(sight, held)
+        self.evidence.forget({new.session_uuid for new in seen})
+        unnamed = (f"{seat.entry.cwd}: Claude that has not said its session" for seat in sight.unnamed)
+        return Pass(len(seen), recorded, (*sight.problems, *unnamed))
+
+    def _link(self, sight: Sight, held: Processes, known: Mapping[str, Row], reports: Reports) -> None:
+        before = {process: session for process, (session, _) in held.items()}
+        for found in lineage.successions(sight.seats, before, known.__contains__, reports, processes.arguments):
+            sessions.succeed(self.node, found.old, found.new, found.reason)
+
+    def _seen(
+        self, places: Sequence[Seat], known: Mapping[str, Row], name: str, reports: Reports, sight: Sight
+    ) -> Observation:
+        seat, now_ms = places[0], self.node.now_ms()
+        entry, row = seat.entry, known.get(seat.entry.session_id)
+        tail = self.evidence.tail(self.host.homes, entry.session_id, _something_happened(seat, row))
+        answered = not sight.problems
+        judged = evidence.of_all([evidence.of_seat(place, reports, tail, answered) for place in places])
+        since_ms = judged.since_ms or (row["since_ms"] if row and row["state"] == judged.state else now_ms)
+        return Observation(
+            session_uuid=entry.session_id,
+            host=name,
+            cwd=(tail.cwd if tail else "") or entry.cwd,
+            tmux_name=seat.pane.session_name if seat.pane else "",
+            pane=_pane_name(seat),
+            name=entry.name,
+            version=entry.version,
+            state=judged.state,
+            source=judged.source,
+            confidence=judged.confidence,
+            waiting_for=judged.waiting_for,
+            since_ms=since_ms,
+            last_seen_ms=max(since_ms, tail.last_activity_ms if tail else 0),
+            last_seen_mtime=float(tail.last_activity_ms // 1000) if tail else 0.0,
+            last_triage=(row["last_triage"] if row else "") or "",
+        )
+
+    def _lost(self, sight: Sight, held: Processes, known: Mapping[str, Row]) -> list[Observation]:
+        """Our sessions that nobody holds any more: killed, or ended in peace."""
+        here = {seat.entry.session_id for seat in sight.seats}
+        killed = {entry.session_id for entry in sight.ended}
+        alive = {session for (pid, start), (session, _) in held.items() if _runs(pid, start)}
+        alive -= {session for process, (session, _) in held.items() if process in _processes(sight)}
+        found = []
+        for row in known.values():
+            if row["machine_id"] != self.node.machine_id or row["gone"] or row["id"] in here | alive:
+                continue
+            found.append(self._ended(row, row["id"] in killed))
+        return found
+
+    def _ended(self, row: Row, killed: bool) -> Observation:
+        now_ms = self.node.now_ms()
+        fields = {name: row[name] for name in Observation.__struct_fields__ if name in row and row[name] is not None}
+        crashed = row["state"] == State.CRASHED
+        if killed and not (crashed and now_ms - row["since_ms"] > CRASH_SHOWN_MS):
+            state, since_ms = State.CRASHED, row["since_ms"] if crashed else now_ms
+        else:
+            state, since_ms = State.GONE, now_ms
+        ended = {
+            "session_uuid": row["id"], "state": state, "since_ms": since_ms, "last_seen_ms": since_ms,
+            "source": "registry", "confidence": Confidence.HIGH, "waiting_for": "", "gone": state is State.GONE,
+        }  # fmt: skip
+        return Observation(**{**fields, **ended})
+
+    def _ours_to_say(self, new: Observation, row: Row | None) -> bool:
+        """Two nodes on one host see the same sessions: the one that spoke first goes on, unless it falls silent."""
+        if row is None or row["gone"] or row["machine_id"] == self.node.machine_id:
+            self._disputed.pop(new.session_uuid, None)
+            return True
+        if (row["state"], row["cwd"], row["pane"]) == (new.state, new.cwd, new.pane):
+            self._disputed.pop(new.session_uuid, None)
+            return False
+        now_ms = self.node.now_ms()
+        return now_ms - self._disputed.setdefault(new.session_uuid, now_ms) >= DISPUTED_MS
+
+    def _hold(self, sight: Sight, held: Processes) -> None:
+        """Remember who sat where, so that another process (or the next start) knows /clear when it sees it."""
+        now = {(seat.process.pid, seat.process.start): (seat.entry.session_id, seat.entry.home) for seat in sight.seats}
+        kept = {key: value for key, value in held.items() if _runs(*key)} | now
+        if kept == held:
+            return
+        with self.node.writing() as tx:
+            tx.db.execute("DELETE FROM claude_processes")
+            tx.db.executemany(
+                "INSERT INTO claude_processes VALUES (?, ?, ?, ?)",
+                [(*key, *value) for key, value in kept.items()],
+            )
+
+
+def held_processes(db: sqlite3.Connection) -> Processes:
+    found = db.execute("SELECT pid, start, session_uuid, home FROM claude_processes")
+    return {(pid, start): (session, home) for pid, start, session, home in found}
+
+
+def _processes(sight: Sight) -> set[tuple[int, str]]:
+    return {(seat.process.pid, seat.process.start) for seat in sight.seats}
+
+
+def _runs(pid: int, start: str) -> bool:
+    process = processes.find(pid)
+    return process is not None and process.start == start
+
+
+def _by_session(sight: Sight) -> dict[str, list[Seat]]:
+    found: dict[str, list[Seat]] = defaultdict(list)
+    for seat in sorted(sight.seats, key=lambda seat: seat.process.pid):
+        found[seat.entry.session_id].append(seat)
+    return found
+
+
+def _something_happened(seat: Seat, row: Row | None) -> bool:
+    return row is None or row["state"] != seat.entry.status or (row["since_ms"] or 0) < seat.entry.since_ms
+
+
+def _pane_name(seat: Seat) -> str:
+    """`%3`, or `work:%3` on another server than the default one: ids are unique in one server only."""
+    if seat.pane is None:
+        return ""
+    socket = os.path.basename(seat.pane.socket)
+    return seat.pane.id if socket == _DEFAULT_SOCKET else f"{socket}:{seat.pane.id}"

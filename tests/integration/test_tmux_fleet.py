@@ -1,0 +1,77 @@
+"""The loop of the daemon over a real tmux: what happens there is in the log soon, and silence costs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from claire.fleet import runner
+from claire.node import sessions
+from claire.node.node import Node
+from tests.fleet.kit import FakeHost, host
+
+__all__ = ["host"]
+
+WAIT_S = 10.0
+
+
+@pytest.fixture
+def node(make_node: Callable[..., Node]) -> Node:
+    return make_node("alpha", lambda: time.time_ns() // 1_000_000)
+
+
+@asynccontextmanager
+async def fleet(node: Node, host: FakeHost, **settings: float) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    task = asyncio.create_task(runner.run(node, host.env, stop, **settings))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, WAIT_S)
+
+
+async def until(node: Node, states: list[str]) -> float:
+    """Seconds until the log says so."""
+    began = time.monotonic()
+    while True:
+        with node.reading() as db:
+            now = [row["state"] for row in sessions.list_sessions(db)]
+        if now == states:
+            return time.monotonic() - began
+        assert time.monotonic() - began < WAIT_S, now
+        await asyncio.sleep(0.02)
+
+
+async def test_changes_are_in_the_log_within_a_second(node: Node, host: FakeHost) -> None:
+    pane = await asyncio.to_thread(host.start_idle, FAKE_SLOW_SECONDS="20")
+    async with fleet(node, host, pass_s=60.0):
+        await until(node, ["idle"])
+        await asyncio.to_thread(pane.submit, "SLOW RUNBASH")
+        await asyncio.to_thread(pane.wait_status, "busy")
+        assert await until(node, ["working"]) < 2.0
+        pane.keys("Escape")
+        assert await until(node, ["interrupted"]) < 2.0
+
+
+async def test_an_idle_fleet_writes_nothing(node: Node, host: FakeHost) -> None:
+    for number in range(3):
+        await asyncio.to_thread(host.start_idle, name=f"s{number}")
+    async with fleet(node, host, pass_s=0.1):
+        await until(node, ["idle"] * 3)
+        with node.reading() as db:
+            before = db.execute("SELECT count(*) FROM events").fetchone()
+        await asyncio.sleep(3)
+        with node.reading() as db:
+            assert db.execute("SELECT count(*) FROM events").fetchone() == before
+
+
+async def test_it_stops_at_once(node: Node, host: FakeHost) -> None:
+    began = time.monotonic()
+    async with fleet(node, host, pass_s=60.0):
+        await asyncio.sleep(0.1)
+    assert time.monotonic() - began < 2.0
