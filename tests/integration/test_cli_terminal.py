@@ -53,7 +53,7 @@ CALLS = {
     "task reopen": ["task", "reopen", TASK],
     "task rm": ["task", "rm", TASK],
     "task restore": ["task", "restore", TASK],
-    "task link": ["task", "link", OTHER, TASK],
+    "task link": ["task", "link", TASK, OTHER],
     "task unlink": ["task", "unlink", TASK, OTHER],
     "assign": ["assign", OTHER, SESSION],
     "unassign": ["unassign", TASK],

@@ -56,6 +56,14 @@ class Context:
 
     @property
     def wiring(self) -> ModuleType:
+        """claire.wiring, what the network and the fleet can do for a command:
+
+        pull(node) -> int: look at this host's sessions, record what changed, how many changes
+        sync_now(node, peer or None) -> rows: name, state ('in sync', 'behind', ...), sent, received, behind, why
+        invite(node) -> line; join(node, line) -> row of the member joined
+        run_node(home, settings, note): the daemon, until it is told to end
+        open_dashboard(home, settings, note) -> url, or None after a dashboard that ran here has ended
+        """
         return self._wiring()
 
     @property
