@@ -65,9 +65,7 @@ class Door:
 
     def __init__(self, machine_id: str, boot: str) -> None:
         self.audience = f"{machine_id}/{boot}"
-        self._nonces: dict[
-            tuple[str, str], int
-        ] = {}  # (machine, nonce) -> when it may be forgotten, in that order
+        self._nonces: dict[tuple[str, str], int] = {}  # (machine, nonce) -> when it may be forgotten, in that order
 
     def admit(self, request: Request, header: str, keys: Mapping[str, bytes], now_ms: int) -> tuple[str, str]:
         """(machine id, nonce) of the node that signed this request; Unauthorized says what is wrong."""

@@ -1,6 +1,22 @@
-"""Something changed in the log: whoever waits for that in this process is told."""
+"""Something changed in the database: whoever waits for that in this process is told, whichever process wrote it.
+
+A process that commits sends a datagram to the doorbell; `PRAGMA data_version` is polled for those that cannot.
+"""
 
 import asyncio
+import logging
+import os
+import socket
+import sqlite3
+
+from claire.node import log as event_log
+from claire.node import store
+from claire.node.node import Node
+
+POLL_S = 1.0
+DATAGRAM_BYTES = 64
+
+log = logging.getLogger(__name__)
 
 
 class Bell:
@@ -24,3 +40,64 @@ class Bell:
         except TimeoutError:
             return False
         return True
+
+
+async def listen(node: Node, touched: Bell, changed: Bell) -> None:
+    """Ring `touched` after every commit to the database, `changed` if it brought events. Until cancelled."""
+    poll = store.connect(node.home.database)
+    door = Bell()
+    sock = _open_doorbell(node.home.doorbell)
+    loop = asyncio.get_running_loop()
+    if sock:
+        loop.add_reader(sock, _answer_door, sock, door)
+    try:
+        version, etag = _version(poll), await asyncio.to_thread(_etag, node)
+        while True:
+            rung = await door.wait(POLL_S)
+            if (now := _version(poll)) == version and not rung:
+                continue
+            version = now
+            touched.ring()
+            if (found := await asyncio.to_thread(_etag, node)) != etag:
+                etag = found
+                changed.ring()
+    finally:
+        if sock:
+            loop.remove_reader(sock)
+            sock.close()
+            os.unlink(node.home.doorbell)
+        poll.close()
+
+
+def _open_doorbell(path: str) -> socket.socket | None:
+    """The datagram socket, or None where the path is too long for one: then polling has to do."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        if os.path.exists(path):
+            os.unlink(path)  # of a daemon that was killed: whoever runs holds node.lock
+        sock.bind(path)
+        os.chmod(path, 0o600)
+    except OSError as error:
+        log.warning("no doorbell at %s (%s); changes are noticed within %d s", path, error, POLL_S)
+        sock.close()
+        return None
+    return sock
+
+
+def _answer_door(sock: socket.socket, door: Bell) -> None:
+    try:
+        while True:
+            sock.recv(DATAGRAM_BYTES)
+            door.ring()
+    except BlockingIOError:
+        return
+
+
+def _version(db: sqlite3.Connection) -> int:
+    (version,) = db.execute("PRAGMA data_version").fetchone()
+    return int(version)
+
+
+def _etag(node: Node) -> str:
+    with node.reading() as db:
+        return event_log.etag(db)

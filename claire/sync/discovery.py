@@ -64,9 +64,7 @@ def read_peers(text: str) -> list[Suggestion]:
         raise UsageError(f"peers.toml line {_line(text, 0, unknown[0])}: unknown key {unknown[0]!r}", _HINT)
     entries = document.get("peer", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise UsageError(
-            f"peers.toml line {_line(text, 0, 'peer')}: key 'peer' is not a list of tables", _HINT
-        )
+        raise UsageError(f"peers.toml line {_line(text, 0, 'peer')}: key 'peer' is not a list of tables", _HINT)
     if len(entries) > PEERS_MAX:
         raise UsageError(f"peers.toml: more than {PEERS_MAX} peers")
     found: dict[str, Suggestion] = {}
@@ -108,9 +106,7 @@ def _line(text: str, entry: int, key: str) -> int:
     for number, line in enumerate(text.splitlines(), start=1):
         if re.match(r"\s*\[\[\s*peer\s*\]\]", line):
             seen, header = seen + 1, number if seen < entry else header
-        if (not entry or seen == entry) and re.match(
-            rf"\s*\[?\[?\s*[\"']?{re.escape(key)}[\"']?\s*[=\].]", line
-        ):
+        if (not entry or seen == entry) and re.match(rf"\s*\[?\[?\s*[\"']?{re.escape(key)}[\"']?\s*[=\].]", line):
             return number
     return header
 
@@ -147,10 +143,7 @@ def read_tailscale(output: bytes) -> Tailnet:
 
 def _suggest_host(host: _TailscaleHost) -> list[Suggestion]:
     name = host.host_name.lower() or host.dns_name.partition(".")[0]
-    return [
-        Suggestion(url_for(address, SYNC_PORT), "", name)
-        for address in _tailnet_addresses(host.tailscale_ips)
-    ]
+    return [Suggestion(url_for(address, SYNC_PORT), "", name) for address in _tailnet_addresses(host.tailscale_ips)]
 
 
 def _tailnet_addresses(addresses: Iterable[str] | None) -> list[str]:
@@ -166,11 +159,54 @@ def on_tailnet(address: str) -> bool:
     return any(ip in network for network in TAILNETS if network.version == ip.version)
 
 
-def read_mdns(
-    properties: Mapping[bytes, bytes | None], addresses: Iterable[str], port: int | None
-) -> list[Suggestion]:
+def read_mdns(properties: Mapping[bytes, bytes | None], addresses: Iterable[str], port: int | None) -> list[Suggestion]:
     """What a `_claire._tcp.local.` record suggests; [] unless it names a machine, a port and addresses."""
     machine_id = (properties.get(b"id") or b"").decode("ascii", "replace")
     if not _UUID.fullmatch(machine_id) or port is None or not 0 < port < 65536:
         return []
     return [Suggestion(url_for(address, port), machine_id) for address in list(addresses)[:ADDRESSES_MAX]]
+
+
+def address_book(
+    others: Mapping[str, tuple[str, Iterable[str]]],
+    suggestions: Iterable[Suggestion],
+    last_urls: Mapping[str, str],
+    learned: Mapping[str, str],
+) -> dict[str, list[str]]:
+    """Whom to dial, and where, best address first.
+
+    `others` maps each member to its name and the addresses it announces, `last_urls` to where it was reached last;
+    `learned` says which machine answered at an address. Keys of the answer are machine ids, and addresses of
+    which nobody knows whose they are.
+    """
+    by_name: dict[str, list[str]] = {}
+    for machine_id, (name, _) in others.items():
+        by_name.setdefault(name.lower(), []).append(machine_id)
+    book: dict[str, list[str]] = {machine_id: [] for machine_id in others}
+    for machine_id in others:
+        if machine_id in last_urls:
+            book[machine_id].append(last_urls[machine_id])
+    for suggestion in suggestions:
+        machine_id = suggestion.machine_id or learned.get(suggestion.url, "")
+        named = by_name.get(suggestion.name.lower(), [])
+        if not machine_id and len(named) == 1:
+            machine_id = named[0]
+        if machine_id in book:
+            book[machine_id].append(suggestion.url)
+        elif not machine_id and not suggestion.name:
+            book.setdefault(suggestion.url, [suggestion.url])
+    for machine_id, (_, addresses) in others.items():
+        book[machine_id] += [url for address in addresses if (url := _url_or_nothing(address))]
+    dialled = {url for machine_id in others for url in book[machine_id]}
+    return {
+        name: list(dict.fromkeys(urls))
+        for name, urls in book.items()
+        if urls and (name in others or name not in dialled)
+    }
+
+
+def _url_or_nothing(address: str) -> str:
+    try:
+        return url_of(address)
+    except ValueError:
+        return ""

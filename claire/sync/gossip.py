@@ -50,9 +50,9 @@ class Gossip:
     def lost(self, peer: str) -> None:
         self.peers.pop(peer, None)
 
-    def changed(self, now: float, source: str | None = None) -> None:
-        """This node holds events it did not hold before; `source` is the peer they came from."""
-        able = [name for name, peer in self.peers.items() if name != source and peer.breaker.allows(now)]
+    def changed(self, now: float) -> None:
+        """This node holds events it did not hold before, whoever wrote or brought them."""
+        able = [name for name, peer in self.peers.items() if peer.breaker.allows(now)]
         if len(able) > PUSH_ALL_PEERS_MAX:
             able = self.rng.sample(able, PUSH_FANOUT_PEERS)
         for name in able:
@@ -98,9 +98,7 @@ class Gossip:
 
     def next_at(self, now: float) -> float:
         """The earliest time at which `due` may have something, if nothing else happens."""
-        waiting = [
-            peer.breaker.retry_at for peer in self.peers.values() if not peer.busy and self._waits(peer)
-        ]
+        waiting = [peer.breaker.retry_at for peer in self.peers.values() if not peer.busy and self._waits(peer)]
         return max(now, min([self.pull_at, *waiting]))
 
     def _ready(self, peer: Contact, now: float) -> bool:

@@ -8,7 +8,6 @@ import base64
 import hmac
 import re
 import sqlite3
-from collections.abc import Sequence
 from hashlib import sha256
 from typing import Annotated
 
@@ -94,13 +93,13 @@ def read_line(line: str) -> Invite:
     return Invite(blob[key + secret :], blob[:key], blob[key : key + secret], addresses)
 
 
-def invite(node: Node, addresses: Sequence[str]) -> Invite:
-    """A new invite of this node, reachable at these addresses."""
+def invite(node: Node) -> Invite:
+    """A new invite of this node; where it is reached is added by who knows."""
     made = Invite(
         node.entropy(8).hex(),
         node.identity.public_key.hex(),
         node.entropy(SECRET_BYTES).hex(),
-        list(addresses)[:ADDRESSES_MAX],
+        [],
     )
     with node.writing() as tx:
         _forget_old(tx.db, node.now_ms())
@@ -149,9 +148,7 @@ def welcome(node: Node, join: Join, name: str, nonce: str) -> Welcome:
 
 def accept(node: Node, line: Invite, sent: Join, answer: Welcome) -> str:
     """The joiner's side: admit the inviter once it has shown the secret too; its machine id."""
-    proof = mac(
-        _key(line.secret), "welcome", line.public_key, sent.public_key, answer.name, sent.nonce, answer.nonce
-    )
+    proof = mac(_key(line.secret), "welcome", line.public_key, sent.public_key, answer.name, sent.nonce, answer.nonce)
     if not hmac.compare_digest(proof, answer.mac):
         raise Refused("whoever answered at this address does not know the invite's secret")
     return admit_inviter(node, line, answer.name)

@@ -5,17 +5,28 @@ followed.
 """
 
 import asyncio
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import httpx
 import tenacity
 
+from claire.config import Home
 from claire.node import members
 from claire.node.node import Node
 from claire.sync import auth, pairing, wire
+from claire.sync.discovery import url_of
 from claire.sync.messages import Answer, Ask, encode
-from claire.sync.round import Exchange, PeerError, Steps, exchange_steps, expect
+from claire.sync.round import (
+    Exchange,
+    PeerError,
+    Steps,
+    exchange_steps,
+    expect,
+    pull_since_steps,
+    push_since_steps,
+)
 
 CONNECT_S = 5.0
 REQUEST_S_MAX = 30.0
@@ -25,6 +36,9 @@ CONNECTIONS_MAX = 50
 TRIES_MAX = 3
 RETRY_WAIT_S_MAX = 2.0
 RETRY_AFTER_S_MAX = 900.0
+
+
+NETWORK_ERRORS = (httpx.TransportError, TimeoutError)  # the peer, or the way to it, does not work
 
 
 class Busy(PeerError):
@@ -61,9 +75,7 @@ def open_client() -> httpx.AsyncClient:
     return client
 
 
-async def exchange(
-    node: Node, client: httpx.AsyncClient, peer: Peer, tally: Exchange | None = None
-) -> Exchange:
+async def exchange(node: Node, client: httpx.AsyncClient, peer: Peer, tally: Exchange | None = None) -> Exchange:
     """A whole round. httpx.TransportError, PeerError or Malformed end it; `tally` keeps what was done."""
     tally = tally if tally is not None else Exchange()
     await play(node, client, peer, exchange_steps(node, tally))
@@ -87,9 +99,7 @@ def _next(steps: Steps, answer: Answer | None) -> Ask | None:
 
 async def wait_for_change(node: Node, client: httpx.AsyncClient, peer: Peer, etag: str) -> bool:
     """True when the peer holds something else than `etag` stands for; it answers late if that is later."""
-    answer = await _asked(
-        node, client, peer, Ask("GET", "/api/sync/state", (("wait", str(WAIT_S)),), etag=etag)
-    )
+    answer = await _asked(node, client, peer, Ask("GET", "/api/sync/state", (("wait", str(WAIT_S)),), etag=etag))
     return answer.status != 304
 
 
@@ -160,9 +170,7 @@ async def _read(client: httpx.AsyncClient, request: httpx.Request) -> tuple[Answ
             await response.aclose()
     answer = Answer(response.status_code, bytes(body))
     if response.status_code in (429, 503):
-        raise Busy(
-            _words(answer), response.status_code, retry_after_s(response.headers.get("retry-after", ""))
-        )
+        raise Busy(_words(answer), response.status_code, retry_after_s(response.headers.get("retry-after", "")))
     if response.status_code >= 500:
         raise Failing(_words(answer), response.status_code)
     return answer, response.headers
@@ -200,3 +208,31 @@ async def _join_at(node: Node, client: httpx.AsyncClient, line: pairing.Invite, 
     welcome = wire.decode(pairing.welcomes, expect(answer))
     machine_id = await asyncio.to_thread(pairing.accept, node, line, sent, welcome)
     return Peer(url, machine_id)
+
+
+def pull_from_peer(url: str, since_hlc: str = "", *, node: Node | None = None) -> Exchange:
+    """Fetch every event above one stamp ("" = all) from the peer at `url` and take it in.
+
+    The seed's form of a pull, for people and scripts: it misses what arrives there late with an older stamp,
+    which `exchange` does not. `node` is this user's own unless given.
+    """
+    return _one_way(url, node, lambda own, tally: pull_since_steps(own, since_hlc, tally))
+
+
+def push_to_peer(url: str, since_hlc: str = "", *, node: Node | None = None) -> Exchange:
+    """Send every event above one stamp ("" = all) to the peer at `url`; the seed's form of a push."""
+    return _one_way(url, node, lambda own, tally: push_since_steps(own, since_hlc, tally))
+
+
+def _one_way(url: str, node: Node | None, steps: Callable[[Node, Exchange], Steps]) -> Exchange:
+    async def run(own: Node) -> Exchange:
+        tally, peer = Exchange(), Peer(url_of(url))
+        async with open_client() as client:
+            await play(own, client, peer, steps(own, tally))
+        tally.machine_id = auth.machine_of(peer.audience)
+        return tally
+
+    if node is not None:
+        return asyncio.run(run(node))
+    with Node(Home.from_env(os.environ)) as own:
+        return asyncio.run(run(own))

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from claire.node import log
+from claire.node import hlc, log
 from claire.node.errors import ClaireError
 from claire.node.event import Event
 from claire.node.node import Node
@@ -43,6 +43,8 @@ from claire.sync.plan import FIRST, LAST, Key, behind, missing, plan
 
 PASSES_MAX = 20  # a peer that is written to all the time must not hold us for ever
 COMPARES_MAX = 1_000  # requests to find the differences of one machine
+
+NOTHING_SINCE = hlc.start("00000000-0000-0000-0000-000000000000")  # below every stamp
 
 Steps = Generator[Ask, Answer, Any]
 
@@ -211,11 +213,7 @@ def _own(db: Any, machine_id: str) -> Any:
     def own(theirs: Span) -> Span | None:
         """Our fingerprint of a range of theirs, or None if it agrees."""
         count, digest = log.fingerprint(db, machine_id, theirs.lo, theirs.hi)
-        return (
-            None
-            if (count, digest) == (theirs.count, theirs.digest)
-            else Span(theirs.lo, theirs.hi, count, digest)
-        )
+        return None if (count, digest) == (theirs.count, theirs.digest) else Span(theirs.lo, theirs.hi, count, digest)
 
     return own
 
@@ -235,3 +233,36 @@ def _settle(node: Node, machine_id: str, leaf: Leaf, tally: Exchange) -> Steps:
 
 def _chunks(keys: list[Key], size: int) -> Iterator[list[Key]]:
     return (keys[start : start + size] for start in range(0, len(keys), size))
+
+
+def pull_since_steps(node: Node, since: str, tally: Exchange) -> Steps:
+    """Everything the peer holds above one stamp; see `pull_from_peer` for what that misses."""
+    stamp, more = since or NOTHING_SINCE, True
+    while more:
+        answer = yield Ask("GET", EVENTS_PATH, (("since", stamp), ("limit", str(wire.PAGE_EVENTS))))
+        batch, _ = _receive(node, expect(answer), tally)
+        if batch.trailer is None:
+            raise Cut("its answer was cut")
+        tally.etag, more = batch.trailer.etag, batch.trailer.more and bool(batch.events)
+        stamp = max([stamp, *(event.hlc for event in batch.events)])
+    yield from _compare_etags(node, tally)
+
+
+def push_since_steps(node: Node, since: str, tally: Exchange) -> Steps:
+    """Everything this node holds above one stamp, to the peer."""
+    stamp, blocked = since or NOTHING_SINCE, set[str]()
+    while True:
+        with node.reading() as db:
+            events = log.since(db, stamp, READ_EVENTS)
+        if not events:
+            break
+        blocked |= yield from _send([event for event in events if event.machine_id not in blocked], tally)
+        stamp = events[-1].hlc
+    yield from _compare_etags(node, tally)
+
+
+def _compare_etags(node: Node, tally: Exchange) -> Steps:
+    with node.reading() as db:
+        etag = log.etag(db)
+    answer = yield Ask("GET", STATE_PATH, etag=etag)
+    tally.in_sync = answer.status == 304

@@ -14,7 +14,7 @@ from claire.node.node import Node
 from claire.sync import auth, pairing, wire
 from claire.sync.answers import HANDLERS, answer, problem
 from claire.sync.bell import Bell
-from claire.sync.messages import EVENTS_PATH, STATE_PATH, Answer, Ask, encode, takens
+from claire.sync.messages import STATE_PATH, Answer, Ask, encode
 
 INBOUND_EXCHANGES_MAX = 3  # at a time; more wait a moment, then are told to come back
 INBOUND_WAIT_S = 1.0
@@ -30,8 +30,8 @@ Handler = Callable[[Request], Awaitable[Response]]
 class Inbox:
     """What the routes share while a node runs: who may enter, and whom to tell about it."""
 
-    def __init__(self, node: Node, bell: Bell, name: str, contacted: Callable[[str, int], None]) -> None:
-        """`contacted(machine_id, accepted)` hears of each member's request and the events it brought."""
+    def __init__(self, node: Node, bell: Bell, name: str, contacted: Callable[[str], None]) -> None:
+        """`contacted(machine_id)` hears of each request a member makes."""
         self.node, self.bell, self.name, self.contacted = node, bell, name, contacted
         self.door = auth.Door(node.machine_id, node.entropy(8).hex())
         self.permits = asyncio.Semaphore(INBOUND_EXCHANGES_MAX)
@@ -72,7 +72,7 @@ async def _exchange(inbox: Inbox, request: Request) -> Response:
         return _plain(problem(error.status, error.message), {auth.AUDIENCE_HEADER: inbox.door.audience})
     except wire.Malformed as error:
         return _plain(problem(413, error.message))
-    inbox.contacted(machine_id, 0)
+    inbox.contacted(machine_id)
     fields = parse_qsl(request.url.query, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
     wait_s = _wait_s(dict(fields).get("wait", ""))
     query = tuple(field for field in fields if field[0] != "wait")
@@ -81,7 +81,7 @@ async def _exchange(inbox: Inbox, request: Request) -> Response:
     if ask.path == STATE_PATH:
         given = await _state(inbox, ask, wait_s)
     else:
-        given = await _permitted(inbox, ask, machine_id)
+        given = await _permitted(inbox, ask)
     if given.status != 200:
         return _plain(given, {"retry-after": str(RETRY_AFTER_S)} if given.status == 503 else {})
     signature = auth.sign_answer(inbox.node.identity, nonce, given.status, given.body)
@@ -117,18 +117,15 @@ async def _state(inbox: Inbox, ask: Ask, wait_s: float) -> Answer:
             return given
 
 
-async def _permitted(inbox: Inbox, ask: Ask, machine_id: str) -> Answer:
+async def _permitted(inbox: Inbox, ask: Ask) -> Answer:
     try:
         await asyncio.wait_for(inbox.permits.acquire(), INBOUND_WAIT_S)
     except TimeoutError:
         return problem(503, f"{INBOUND_EXCHANGES_MAX} exchanges are running")
     try:
-        given = await asyncio.to_thread(answer, inbox.node, ask)
+        return await asyncio.to_thread(answer, inbox.node, ask)
     finally:
         inbox.permits.release()
-    if (ask.method, ask.path) == ("POST", EVENTS_PATH) and given.status == 200:
-        inbox.contacted(machine_id, takens.decode(given.body).accepted)
-    return given
 
 
 async def _pair(inbox: Inbox, request: Request) -> Response:

@@ -35,13 +35,6 @@ def test_a_change_goes_to_all_of_six_and_to_three_of_more() -> None:
         assert len(schedule.due(1001)) == contacts
 
 
-def test_the_source_of_a_change_is_not_told() -> None:
-    schedule = gossip(3)
-    settle(schedule, 1000)
-    schedule.changed(1001, source="p1")
-    assert schedule.due(1001) == ["p0", "p2"]
-
-
 def test_changes_while_a_push_is_in_flight_become_one_more_push() -> None:
     schedule = gossip(1)
     settle(schedule, 1000)

@@ -1,0 +1,180 @@
+"""The loop: ask gossip whom to contact, run the exchange, feed back how it went; the one network catch."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from claire.node import members
+from claire.node.errors import ClaireError
+from claire.node.node import Node
+from claire.sync import health
+from claire.sync.bell import Bell
+from claire.sync.discovery import Suggestion, address_book
+from claire.sync.gossip import Gossip
+from claire.sync.peer import NETWORK_ERRORS, Busy, Peer, exchange
+from claire.sync.round import Exchange
+
+if TYPE_CHECKING:
+    from httpx import AsyncClient
+
+SLEEP_S = 10.0  # the wall clock ran this much further than ours: the machine slept
+TICK_S_MAX = 10.0  # addresses and sleep are looked at this often
+
+log = logging.getLogger(__name__)
+
+
+class Outcome(msgspec.Struct):
+    """How an attempt to exchange with a peer ended; `error` is "" if it ended well."""
+
+    exchange: Exchange
+    url: str = ""
+    error: str = ""
+    refused: bool = False  # it answered, and would not
+    retry_after_s: float = 0.0
+
+
+async def attempt(node: Node, client: "AsyncClient", peers: list[Peer]) -> Outcome:
+    """A round with a node at the first of its addresses that answers."""
+    outcome = Outcome(Exchange(), error="no address is known")
+    for peer in peers:
+        outcome = await _attempt_at(node, client, peer)
+        if not outcome.error or outcome.retry_after_s or outcome.exchange.machine_id:
+            break
+    return outcome
+
+
+async def _attempt_at(node: Node, client: "AsyncClient", peer: Peer) -> Outcome:
+    outcome = Outcome(Exchange(), peer.url)
+    try:
+        await exchange(node, client, peer, outcome.exchange)
+    except Busy as error:
+        outcome.error, outcome.retry_after_s = error.message or "it is busy", error.retry_after_s
+    except ClaireError as error:
+        outcome.error, outcome.refused = error.message, True
+    except NETWORK_ERRORS as error:
+        outcome.error = f"{peer.url}: {str(error) or type(error).__name__}"
+    return outcome
+
+
+class Runner:
+    """Exchanges with every peer that is due, each in its own task, until it is told to stop."""
+
+    def __init__(
+        self,
+        node: Node,
+        client: "AsyncClient",
+        bell: Bell,
+        suggestions: Callable[[], list[Suggestion]],
+    ) -> None:
+        self.node, self.client, self.bell, self.suggestions = node, client, bell, suggestions
+        self.gossip = Gossip(Random(), time.monotonic())
+        self.addresses: dict[str, list[Peer]] = {}
+        self._learned: dict[str, str] = {}  # address -> the machine that answered there
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._wake = Bell()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        bell = asyncio.create_task(self._forward_rings())
+        asleep = _lag()
+        try:
+            while True:
+                rung = self._wake.rung
+                await self._look_around()
+                if abs(_lag() - asleep) > SLEEP_S:
+                    self.gossip.woke(time.monotonic())
+                asleep = _lag()
+                now = time.monotonic()
+                for name in self.gossip.due(now):
+                    self._tasks[name] = asyncio.create_task(self._contact(name))
+                pause = self.gossip.next_at(time.monotonic()) - time.monotonic()
+                await self._wake.wait(max(0.01, min(pause, TICK_S_MAX)), rung)
+        finally:
+            bell.cancel()
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(bell, *self._tasks.values(), return_exceptions=True)
+
+    def contacted(self, machine_id: str) -> None:
+        """A member made a request here."""
+        self.gossip.contacted_us(machine_id, time.monotonic())
+
+    async def _forward_rings(self) -> None:
+        """Something was written here: by this process, the command line, or an exchange."""
+        while True:
+            rung = self.bell.rung
+            await self.bell.wait(TICK_S_MAX, rung)
+            if self.bell.rung != rung:
+                self.gossip.changed(time.monotonic())
+                self._wake.ring()
+
+    async def _look_around(self) -> None:
+        """Bring the peers gossip knows in line with who is a member and where they may be found."""
+        book = await asyncio.to_thread(self._book)
+        for name in self.gossip.peers.keys() - book.keys():
+            self.gossip.lost(name)
+            self.addresses.pop(name, None)
+        for name, urls in book.items():
+            known = {peer.url: peer for peer in self.addresses.get(name, [])}
+            if urls != list(known):
+                expected = "" if name in urls else name
+                self.addresses[name] = [known.get(url) or Peer(url, expected) for url in urls]
+            if set(urls) - known.keys():
+                self.gossip.found(name, time.monotonic())
+
+    def _book(self) -> dict[str, list[str]]:
+        with self.node.reading() as db:
+            own = self.node.machine_id
+            left_out = {own, *members.revoked(db), *members.suspended(db, own)}
+            others = {
+                row["id"]: (row["name"], row["addresses"])
+                for row in members.list_members(db)
+                if row["id"] not in left_out
+            }
+            last_urls = health.last_urls(db)
+        suggestions = self.suggestions() if others else []
+        return address_book(others, suggestions, last_urls, self._learned)
+
+    async def _contact(self, name: str) -> None:
+        """One exchange, from start to what gossip and people are told of it."""
+        outcome = await attempt(self.node, self.client, list(self.addresses.get(name, [])))
+        now, done = time.monotonic(), outcome.exchange
+        if outcome.error:
+            self.gossip.failed(name, now, outcome.retry_after_s)
+            log.info("%s: %s", name[:8], outcome.error)
+        else:
+            self.gossip.heard(name, now)
+            self._learned[outcome.url] = done.machine_id
+        if done.received or done.sent:
+            log.info("%s: received %d, sent %d", name[:8], done.received, done.sent)
+        for uuid, why in done.refused[:10]:
+            log.warning("%s: refused %s: %s", name[:8], uuid[:8], why)
+        await self._remember(done.machine_id or name, outcome)
+        self._tasks.pop(name, None)
+        self._wake.ring()
+
+    async def _remember(self, machine_id: str, outcome: Outcome) -> None:
+        contact = self.gossip.peers.get(machine_id)
+        if contact is None:
+            return
+        breaker = contact.breaker
+        await asyncio.to_thread(
+            health.remember,
+            self.node,
+            machine_id,
+            outcome.url,
+            outcome.exchange,
+            error=outcome.error,
+            failures=breaker.failures,
+            breaker=breaker.state(time.monotonic()),
+        )
+
+
+def _lag() -> float:
+    """Wall clock minus a clock that stands still while the machine sleeps."""
+    return time.time() - time.monotonic()

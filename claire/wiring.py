@@ -1,0 +1,151 @@
+"""What the command line may ask of sync, fleet and the daemon; a function imports what it needs when called."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from claire.config import Home, Settings
+from claire.node import members
+from claire.node.errors import ClaireError, NotFound, Refused
+from claire.node.node import Node
+from claire.node.rows import Row
+
+if TYPE_CHECKING:
+    from claire.sync.peer import Peer
+    from claire.sync.runner import Outcome
+
+LISTENER_S_MAX = 5.0  # an invite makes the daemon open its sync listener; how long that may take
+
+
+def run_node(home: Home, settings: Settings, say: Callable[[str], None]) -> None:
+    """The daemon, until it is told to end."""
+    from claire import daemon
+
+    daemon.run_node(home, settings, say)
+
+
+def sync_now(node: Node, peer: str | None) -> list[Row]:
+    """A round with every peer, or one; a row for each, by name."""
+    from claire.sync import health
+    from claire.sync.peer import Peer
+
+    with node.reading() as db:
+        own = node.machine_id
+        left_out = {own, *members.revoked(db)}
+        others = [row for row in members.list_members(db) if row["id"] not in left_out]
+        if peer is not None:
+            found = members.find(db, peer)
+            if found["id"] in left_out:
+                raise NotFound(f"{found['name']} is {'this node' if found['id'] == own else 'cut off'}")
+            others = [found]
+        addresses = _addresses(
+            node, {row["id"]: (row["name"], row["addresses"]) for row in others}, health.last_urls(db)
+        )
+    peers = [(row, [Peer(url, row["id"]) for url in addresses.get(row["id"], [])]) for row in others]
+    return asyncio.run(_rounds(node, peers))
+
+
+def _addresses(node: Node, others: dict[str, tuple[str, list[str]]], last: dict[str, str]) -> dict[str, list[str]]:
+    from claire.sync.discovery import address_book, read_peers
+
+    try:
+        with open(node.home.peers_file) as file:
+            suggestions = read_peers(file.read())
+    except FileNotFoundError:
+        suggestions = []
+    return address_book(others, suggestions, last, {})
+
+
+async def _rounds(node: Node, peers: list[tuple[Row, list[Peer]]]) -> list[Row]:
+    from claire.sync.peer import open_client
+    from claire.sync.runner import attempt
+
+    async with open_client() as client:
+        outcomes = await asyncio.gather(*(attempt(node, client, addresses) for _, addresses in peers))
+    return [_row(node, member, outcome) for (member, _), outcome in zip(peers, outcomes, strict=True)]
+
+
+def _row(node: Node, member: Row, outcome: Outcome) -> Row:
+    from claire.sync import health
+
+    done = outcome.exchange
+    health.remember(node, member["id"], outcome.url, done, error=outcome.error)
+    behind = sum(done.behind.values())
+    if outcome.error:
+        state = "refused" if outcome.refused else "unreachable"
+    else:
+        state = "in sync" if done.in_sync else "behind"
+    refused = "; ".join(f"{uuid[:8]}: {why}" for uuid, why in done.refused[:3])
+    return {
+        "id": member["id"],
+        "name": member["name"],
+        "state": state,
+        "sent": done.sent,
+        "received": done.received,
+        "behind": behind,
+        "refused": len(done.refused),
+        "skew_ms": done.skew_ms,
+        "why": outcome.error or refused,
+    }
+
+
+def invite(node: Node) -> str:
+    """A line that lets one other host join within ten minutes."""
+    import msgspec
+
+    from claire.sync import pairing
+
+    made = pairing.invite(node)
+    return pairing.write_line(msgspec.structs.replace(made, addresses=_reachable_at(node)))
+
+
+def _reachable_at(node: Node) -> list[str]:
+    """Where this node's sync listener is, or will be once the daemon runs."""
+    from claire import daemon
+    from claire.sync.discovery import url_for
+
+    if daemon.is_running(node.home):
+        until = time.monotonic() + LISTENER_S_MAX
+        while time.monotonic() < until:
+            if urls := (daemon.read_runtime(node.home) or {}).get("sync"):
+                return list(urls)
+            time.sleep(0.05)
+        raise Refused("the daemon does not open its sync listener", "look at its log, or restart `claire node`")
+    settings = Settings.load(node.home, os.environ)
+    if not settings.sync_port:
+        raise Refused("no daemon runs here, and the sync port is not fixed", "start `claire node` first")
+    return [url_for(host, settings.sync_port) for host in asyncio.run(daemon.sync_hosts(settings))]
+
+
+def join(node: Node, line: str) -> Row:
+    """Pair with the node that printed this line, and exchange once; the member it is now."""
+    from claire.sync import pairing
+
+    return asyncio.run(_join(node, pairing.read_line(line)))
+
+
+async def _join(node: Node, line: Any) -> Row:
+    from claire.sync import health, peer
+    from claire.sync.round import Exchange
+    from claire.sync.runner import attempt
+
+    with node.reading() as db:
+        name = members.find(db, node.machine_id)["name"]
+    async with peer.open_client() as client:
+        try:
+            paired = await peer.join(node, client, line, name)
+        except peer.NETWORK_ERRORS as error:
+            where = " or ".join(line.addresses)
+            raise ClaireError(
+                f"nobody answers at {where}: {str(error) or type(error).__name__}",
+                "is `claire node` running there, and can this host reach that address?",
+            ) from None
+        health.remember(node, paired.machine_id, paired.url, Exchange())
+        outcome = await attempt(node, client, [paired])
+    row = _row(node, {"id": paired.machine_id, "name": ""}, outcome)
+    with node.reading() as db:
+        return {**members.find(db, paired.machine_id), "sync": row}
