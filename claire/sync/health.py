@@ -51,6 +51,11 @@ def known(db: sqlite3.Connection) -> list[Row]:
     return rows(db, "SELECT * FROM peers")
 
 
+def ignored(db: sqlite3.Connection) -> set[str]:
+    """Machines this node does not dial; they may still dial it."""
+    return {row["machine_id"] for row in known(db) if row["ignored"]}
+
+
 def last_urls(db: sqlite3.Connection) -> dict[str, str]:
     """The address at which each machine was reached last."""
     return {row["machine_id"]: row["url"] for row in known(db) if row["url"]}

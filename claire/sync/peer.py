@@ -104,7 +104,7 @@ async def wait_for_change(node: Node, client: httpx.AsyncClient, peer: Peer, eta
 
 
 @tenacity.retry(
-    retry=tenacity.retry_if_exception_type((httpx.TransportError, Failing)),
+    retry=tenacity.retry_if_exception_type((httpx.NetworkError, httpx.RemoteProtocolError, Failing)),
     stop=tenacity.stop_after_attempt(TRIES_MAX),
     wait=tenacity.wait_random_exponential(multiplier=0.2, max=RETRY_WAIT_S_MAX),
     reraise=True,

@@ -130,7 +130,7 @@ class Runner:
     def _book(self) -> dict[str, list[str]]:
         with self.node.reading() as db:
             own = self.node.machine_id
-            left_out = {own, *members.revoked(db), *members.suspended(db, own)}
+            left_out = {own, *members.revoked(db), *members.suspended(db, own), *health.ignored(db)}
             others = {
                 row["id"]: (row["name"], row["addresses"])
                 for row in members.list_members(db)

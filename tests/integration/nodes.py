@@ -1,0 +1,115 @@
+"""Real nodes for tests: each its own process, database and key, on loopback ports the kernel picks."""
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from claire.config import Home
+from claire.node import log
+from claire.node.node import Node
+
+START_S = 20.0
+STOP_S = 5.0
+
+
+class ProcessNode:
+    """One home folder, and the daemon that may run in it."""
+
+    def __init__(self, root: Path, name: str, **env: str) -> None:
+        self.name = name
+        self.env = {**os.environ, "CLAIRE_HOME": str(root / name), "CLAIRE_NAME": name, **env}
+        self.home = Home.from_env(self.env)
+        self.log = root / f"{name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.sync_port = 0
+        self.claire("init")
+
+    def claire(self, *argv: str, code: int = 0) -> str:
+        """Run one command; its stdout. Fails if it ends with another code."""
+        done = subprocess.run(
+            [sys.executable, "-m", "claire", *argv], env=self.env, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == code, f"claire {argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def json(self, *argv: str, code: int = 0) -> Any:
+        return json.loads(self.claire(*argv, "--json", code=code))["data"]
+
+    def start(self) -> None:
+        """The daemon; its sync listener keeps its port over restarts."""
+        argv = [sys.executable, "-m", "claire", "node", "--port", "0", "--sync-port", str(self.sync_port)]
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(argv, env=self.env, stdout=out, stderr=out)
+        until(lambda: self.urls().get("pid") == self.process.pid, START_S, lambda: self.log.read_text())
+
+    def urls(self) -> dict[str, Any]:
+        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+            found: dict[str, Any] = json.loads(Path(self.home.runtime, "node.json").read_text())
+            return found
+        return {}
+
+    def sync_url(self) -> str:
+        until(lambda: bool(self.urls().get("sync")), START_S, lambda: self.log.read_text())
+        url = str(self.urls()["sync"][0])
+        self.sync_port = int(url.rpartition(":")[2])
+        return url
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def stop(self) -> float:
+        """SIGTERM; how many seconds it took to end, cleanly."""
+        assert self.process is not None
+        start = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(timeout=STOP_S + 5)
+        self.process = None
+        assert code == 0, self.log.read_text()
+        return time.monotonic() - start
+
+    def etag(self) -> str:
+        with Node(self.home) as node, node.reading() as db:
+            return log.etag(db)
+
+    def count(self) -> int:
+        with contextlib.closing(sqlite3.connect(self.home.database)) as db:
+            (events,) = db.execute("SELECT count(*) FROM events").fetchone()
+            return int(events)
+
+    def never_dial(self, other: "ProcessNode") -> None:
+        """Cut the direct way to another node, in this direction; before `start`."""
+        with Node(other.home) as node:
+            machine_id = node.machine_id
+        with contextlib.closing(sqlite3.connect(self.home.database)) as db, db:
+            db.execute("INSERT OR REPLACE INTO peers (machine_id, ignored) VALUES (?, 1)", (machine_id,))
+
+    def projects(self) -> set[str]:
+        return {row["name"] for row in self.json("project", "list")}
+
+
+def pair(inviter: ProcessNode, joiner: ProcessNode) -> None:
+    joiner.claire("peer", "join", inviter.claire("peer", "invite").strip())
+
+
+def equal(*nodes: ProcessNode) -> bool:
+    return len({node.etag() for node in nodes}) == 1
+
+
+def until(holds: Callable[[], bool], seconds: float = 30.0, why: Callable[[], str] = lambda: "") -> None:
+    """Wait for a condition; on timeout fail with what `why` says."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"not within {seconds} s\n{why()}"
+        time.sleep(0.02)
