@@ -119,7 +119,7 @@ def send(
     Sent again with the same `broadcast_id` it is still one broadcast. `only` are the sessions a person has confirmed:
     Refused if others are meant by now.
     """
-    _check(text, raw)
+    check(text, raw)
     with node.writing() as tx:
         if broadcast_id and tx.db.execute("SELECT 1 FROM broadcasts WHERE id = ?", (broadcast_id,)).fetchone():
             return find(tx.db, broadcast_id)
@@ -139,7 +139,8 @@ def _target(db: sqlite3.Connection, session: Row) -> Target:
     return Target(session["id"], session["machine_id"], bound["id"] if bound else None)
 
 
-def _check(text: str, raw: bool) -> None:
+def check(text: str, raw: bool) -> None:
+    """UsageError if this text cannot be sent; asked before a person is shown whom it would reach."""
     if not text.strip() or len(text) > TEXT_CHARS_MAX:
         raise UsageError(f"a message has 1 to {TEXT_CHARS_MAX} characters")
     if text.lstrip().startswith(COMMAND_PREFIXES) and not raw:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from ipaddress import ip_address, ip_network
 from sqlite3 import Connection
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -91,13 +92,16 @@ PUBLIC = (
     Rule("/static/{path:path}", login=False),
 )
 STATUS_OF: tuple[tuple[type[ClaireError], int], ...] = ((UsageError, 422), (NotFound, 404), (Refused, 409))
+TAILNET = (ip_network("100.64.0.0/10"), ip_network("fd7a:115c:a1e0::/48"))
 ASSET_AGE_S = 365 * 24 * 3600
 TAG_MINUTE_MS = 60_000  # what is shown also depends on the clock: a host turns stale without any event
 
 
-def app(node: "Node", *, port: int, origins: Iterable[str] = ()) -> Guard:
-    """The app for one listener. It answers to loopback names with this port, and to `origins` beside them."""
-    own = [f"http://{host}:{port}" for host in ("127.0.0.1", "localhost", "[::1]")]
+def app(node: "Node", *, port: int, host: str = "127.0.0.1", origins: Iterable[str] = ()) -> Guard:
+    """The app for the listener on `host` and `port`. It answers to these and to loopback names, and to `origins`."""
+    check_host(host)
+    named = {"127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host}
+    own = [f"http://{name}:{port}" for name in sorted(named)]
     rules = [
         *PUBLIC,
         *(Rule(path) for path, _, _ in PAGES),
@@ -125,6 +129,22 @@ def routes(node: "Node", port: int) -> list[Route | Mount]:
         Route(SIGN_OUT, sign_out(node, port), methods=["POST"]),
         Mount("/static", Assets(directory=html.STATIC)),
     ]
+
+
+def check_host(host: str) -> None:
+    """The dashboard opens on loopback or on one tailnet address. UsageError for everything wider."""
+    if host == "localhost":
+        return
+    try:
+        address = ip_address(host)
+    except ValueError:
+        hint = "use 127.0.0.1, or the address this host has on the tailnet"
+        raise UsageError(f"{host!r} is not an address", hint) from None
+    if not (address.is_loopback or any(address in net for net in TAILNET if net.version == address.version)):
+        raise UsageError(
+            f"the dashboard can type into your sessions: it does not open on {host}",
+            "from another host: `tailscale serve 8765` here, or `ssh -L 8765:127.0.0.1:8765` there",
+        )
 
 
 Endpoint = Callable[[Request], Awaitable[Response]]

@@ -61,7 +61,8 @@ def waiting(session: Row | None) -> str:
 
 def send(node: "Node", ask: Ask) -> Done | Shown:
     """Without `seen` the resolved targets, to be confirmed; with it the broadcast, to exactly those."""
-    to, text = ask.one("to").strip(), ask.one("text")
+    to, text, raw = ask.one("to").strip(), ask.one("text"), ask.one("raw", "") == "yes"
+    broadcasts.check(text, raw)
     with node.reading() as db:
         target, found = broadcasts.resolve_targets(db, to)
         live = {session["id"]: session for session in fleet.live(db, ask)}
@@ -74,11 +75,11 @@ def send(node: "Node", ask: Ask) -> Done | Shown:
             "target": target,
             "text": text,
             "targets": targets,
-            "raw": ask.one("raw", ""),
+            "raw": "yes" if raw else "",
             "once": node.new_id(),
         }
         return Shown("broadcast_confirm.html", context)
     sent = broadcasts.send(
-        node, to, text, raw=ask.one("raw", "") == "yes", broadcast_id=ask.one("once"), only=ask.many("seen")
+        node, to, text, raw=raw, broadcast_id=ask.one("once"), only=ask.many("seen")
     )
     return Done(f"On its way to {len(targets)}.", go=f"/broadcast/{sent['id']}")

@@ -1,0 +1,76 @@
+"""A believable fleet behind a real server, and a browser that has signed in to it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from claire.config import Home
+from claire.node import setup
+from claire.node.node import Node
+from claire.ui import login
+from claire.ui.web import app
+from tests.conftest import Clock
+from tests.ui.web import believable
+from tests.ui.web.served import Server, running
+
+
+@dataclass(frozen=True)
+class Site:
+    """A node's dashboard as it is served, with a cookie that is signed in."""
+
+    node: Node
+    server: Server
+    cookie: str
+    clock: Clock
+    nodes: dict[str, Node]
+
+    @property
+    def signed_in(self) -> str:
+        return f"Cookie: {login.cookie_name(self.server.port)}={self.cookie}"
+
+    def get(self, path: str, *headers: str) -> tuple[int, str]:
+        reply = self.server.ask("GET", path, self.signed_in, "Accept: text/html", *headers)
+        return reply.status, reply.text
+
+    def post(self, path: str, **fields: str) -> tuple[int, str]:
+        from urllib.parse import urlencode
+
+        reply = self.server.ask("POST", path, self.signed_in, *self.server.own(), body=urlencode(fields).encode())
+        return reply.status, reply.text
+
+    def one(self, sql: str, *values: str) -> str:
+        with self.node.reading() as db:
+            return str(db.execute(sql, values).fetchone()[0])
+
+    def events(self) -> int:
+        return int(self.one("SELECT count(*) FROM events"))
+
+    def paths(self) -> list[str]:
+        """One address of every page."""
+        return [
+            "/", "/projects", f"/projects/{self.one('SELECT id FROM projects LIMIT 1')}",
+            f"/tasks/{self.one('SELECT id FROM tasks LIMIT 1')}", "/sessions",
+            f"/sessions/{self.one('SELECT id FROM sessions LIMIT 1')}", "/log", "/conflicts", "/peers", "/broadcast",
+            f"/broadcast/{self.one('SELECT id FROM broadcasts LIMIT 1')}",
+        ]  # fmt: skip
+
+
+def sign_in(node: Node) -> str:
+    return login.redeem(node, login.link(node, "").partition("#")[2])
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    root, clock = tmp_path_factory.mktemp("fleet"), Clock()
+    nodes = believable.fleet(maker(root, clock), clock)
+    node = nodes["apricot"]
+    with running(lambda port: app(node, port=port)) as server:
+        yield Site(node, server, sign_in(node), clock, nodes)
+    for made in nodes.values():
+        made.close()
+
+
+def maker(root: Path, clock: Clock) -> Callable[[str], Node]:
+    return lambda name: setup.init(Home.from_env({"CLAIRE_HOME": str(root / name)}), name, now_ms=clock)
