@@ -12,39 +12,53 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from hypercorn.asyncio import serve
-from hypercorn.config import Config
 from starlette.applications import Starlette
 
 import claire
 from claire.config import Home, Settings
+from claire.fleet import runner as fleet
+from claire.listeners import GRACE_S, listen, serve_until, url_of_socket
 from claire.node import members
 from claire.node.errors import Refused, StorageError, UsageError
 from claire.node.node import Node
 from claire.sync import bell, pairing, peer, tailscale
-from claire.sync.discovery import url_for
-from claire.sync.routes import Inbox, routes
+from claire.sync.messages import EVENTS_PATH, JSON, NDJSON, RANGES_PATH, STATE_PATH
+from claire.sync.pairing import PAIR_PATH
+from claire.sync.routes import PAIR_BYTES_MAX, REQUEST_S_MAX, WAIT_S_MAX, Inbox, routes
 from claire.sync.runner import Runner
+from claire.sync.wire import BATCH_BYTES_MAX
+from claire.ui import login
+from claire.ui.guard import Guard, Rule
+from claire.ui.web import app as ui_app
 
-GRACE_S = 1.0  # what Hypercorn gives open requests when we stop
-KEEP_ALIVE_S = 75.0  # above the client's 20 s
-READ_S_MAX = 30.0
-BACKLOG = 100
+POST = frozenset({"POST"})
 LOOK_S = 5.0  # invites end without a commit: whether the sync listener is needed is looked at this often
 
+SYNC_RULES = (  # every one asks for a signature, or for the secret of an invite
+    Rule(STATE_PATH, login=False, deadline_s=REQUEST_S_MAX + WAIT_S_MAX),
+    Rule(EVENTS_PATH, login=False),
+    Rule(EVENTS_PATH, POST, login=False, body_type=NDJSON, body_bytes_max=BATCH_BYTES_MAX, deadline_s=REQUEST_S_MAX),
+    Rule(RANGES_PATH, POST, login=False, body_type=JSON, body_bytes_max=BATCH_BYTES_MAX),
+    Rule(PAIR_PATH, POST, login=False, body_type=JSON, body_bytes_max=PAIR_BYTES_MAX),
+)
+
 Say = Callable[[str], None]
-App = Any  # an ASGI application
 
 log = logging.getLogger(__name__)
 
 
-def run_node(home: Home, settings: Settings, say: Say) -> None:
-    """Run until SIGTERM or SIGINT. Refused if this home has a daemon already."""
+def run_node(home: Home, settings: Settings, say: Say, *, sign_in: bool = False) -> None:
+    """Run until SIGTERM or SIGINT. Refused if this home has a daemon already. `sign_in` says a one-time link too."""
+    if settings.host in ("0.0.0.0", "::", ""):
+        raise UsageError(
+            f"the dashboard does not listen on {settings.host or 'every address'}: whoever reaches it types as you",
+            "use `tailscale serve`, `ssh -L`, or name one tailnet address with --host",
+        )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("httpx", "hypercorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     with Node(home) as node, _alone(home):
-        asyncio.run(Daemon(node, settings, say).run())
+        asyncio.run(Daemon(node, settings, say).run(sign_in))
 
 
 @contextmanager
@@ -73,22 +87,23 @@ class Daemon:
         self.touched, self.changed = bell.Bell(), bell.Bell()
         self.urls: dict[str, Any] = {"pid": os.getpid(), "ui": None, "sync": []}
 
-    async def run(self) -> None:
+    async def run(self, sign_in: bool) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._end)
-        ui = _listen(self.settings.host, self.settings.port, "--port")
-        self.urls["ui"] = _url(ui)
-        self.say(f"dashboard: {self.urls['ui']}")
+        ui = listen(self.settings.host, self.settings.port, "--port")
+        origin = self.urls["ui"] = url_of_socket(ui)
         self._write_runtime()
+        self.say(f"dashboard: {login.link(self.node, origin) if sign_in else origin}")
         client = peer.open_client()
         runner = Runner(self.node, client, self.changed, lambda: [])
         try:
             await self._until_stopped(
-                serve_until(_ui_app(self.node, ui.getsockname()[1]), [ui], self.stop),
+                serve_until(ui_app(self.node, port=ui.getsockname()[1], origins=[origin]), [ui], self.stop),
                 self._sync_listener(runner),
                 bell.listen(self.node, self.touched, self.changed),
                 runner.run(),
+                fleet.run(self.node, os.environ, self.stop),
             )
         finally:
             await client.aclose()
@@ -126,7 +141,7 @@ class Daemon:
                 await self._pause(rung)
                 continue
             try:
-                sockets = [_listen(host, port, "--sync-port") for host in hosts]
+                sockets = [listen(host, port, "--sync-port") for host in hosts]
             except (UsageError, StorageError) as error:
                 if not warned:
                     log.error("the sync listener does not open: %s", error.message)
@@ -137,13 +152,14 @@ class Daemon:
             await self._serve_peers(runner, sockets)
 
     async def _serve_peers(self, runner: Runner, sockets: list[socket.socket]) -> None:
-        self.urls["sync"] = [_url(sock) for sock in sockets]
+        self.urls["sync"] = [url_of_socket(sock) for sock in sockets]
         self.say("sync: " + ", ".join(self.urls["sync"]))
         name = await asyncio.to_thread(self._announce)
         self._write_runtime()
         inbox = Inbox(self.node, self.changed, name, runner.contacted)
         enough = asyncio.Event()
-        serving = asyncio.create_task(serve_until(Starlette(routes=routes(inbox)), sockets, enough))
+        app = Guard(Starlette(routes=routes(inbox)), SYNC_RULES, origins=self._origins(), browser=False)
+        serving = asyncio.create_task(serve_until(app, sockets, enough))
         try:
             while not self.stop.is_set() and not serving.done():
                 rung = self.touched.rung
@@ -170,6 +186,12 @@ class Daemon:
         addresses = [url.removeprefix("http://") for url in self.urls["sync"]]
         members.announce(self.node, name, addresses, claire.__version__)
         return name
+
+    def _origins(self) -> list[str]:
+        """What peers may call the sync listener: its addresses, and the names of this host."""
+        host, port = socket.gethostname().lower(), self.urls["sync"][0].rpartition(":")[2]
+        names = {host, host.partition(".")[0], socket.getfqdn().lower(), self.settings.sync_host.lower(), "localhost"}
+        return [*self.urls["sync"], *(f"http://{name}:{port}" for name in names if name)]
 
     def _write_runtime(self) -> None:
         path = _runtime_file(self.node.home)
@@ -217,54 +239,3 @@ def is_running(home: Home) -> bool:
 def _forget_runtime(home: Home) -> None:
     if os.path.exists(_runtime_file(home)):
         os.unlink(_runtime_file(home))
-
-
-def _listen(host: str, port: int, flag: str) -> socket.socket:
-    """A bound socket; port 0 picks one. UsageError says what is wrong with host or port."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise UsageError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}", f"choose another with {flag}; 0 picks one"
-        ) from None
-
-
-def _url(sock: socket.socket) -> str:
-    host, port = sock.getsockname()[:2]
-    return url_for(host, port)
-
-
-async def serve_until(app: App, sockets: list[socket.socket], stop: asyncio.Event) -> None:
-    """Serve until `stop`, then end within GRACE_S and a little, whatever clients do.
-
-    Hypercorn 0.18 does not return on its own while a stream is open (pgjones/hypercorn#308), so it is cancelled then.
-    """
-    config = Config()
-    config.bind = [f"fd://{sock.detach()}" for sock in sockets]
-    config.graceful_timeout = GRACE_S
-    config.keep_alive_timeout = KEEP_ALIVE_S
-    config.read_timeout = int(READ_S_MAX)
-    config.backlog = BACKLOG
-    config.include_server_header = False
-    config.alpn_protocols = ["http/1.1"]
-    config.errorlog = logging.getLogger("hypercorn.error")
-    logging.getLogger("hypercorn.error").setLevel(logging.WARNING)
-    serving = asyncio.create_task(serve(app, config, shutdown_trigger=stop.wait))
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not serving.done():
-        await asyncio.wait({serving}, timeout=GRACE_S + 0.5)
-    if not serving.done():
-        serving.cancel()
-        await asyncio.wait({serving}, timeout=1)
-    if serving.done() and not serving.cancelled() and not stop.is_set() and (error := serving.exception()):
-        raise error
-
-
-def _ui_app(node: Node, port: int) -> App:
-    from starlette.responses import PlainTextResponse
-    from starlette.routing import Route
-
-    return Starlette(routes=[Route("/", lambda request: PlainTextResponse(f"Claire {node.machine_id}\n"))])

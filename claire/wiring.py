@@ -28,6 +28,25 @@ def run_node(home: Home, settings: Settings, say: Callable[[str], None]) -> None
     daemon.run_node(home, settings, say)
 
 
+def open_dashboard(home: Home, settings: Settings, say: Callable[[str], None]) -> str | None:
+    """A one-time sign-in link to the running node's dashboard; without one, run it in the foreground (None)."""
+    from claire import daemon
+    from claire.ui import login
+
+    if not daemon.is_running(home):
+        daemon.run_node(home, settings, say, sign_in=True)
+        return None
+    with Node(home) as node:
+        return login.link(node, (daemon.read_runtime(home) or {})["ui"])
+
+
+def pull(node: Node) -> int:
+    """Look at this host's sessions once; how many changes were recorded."""
+    from claire.fleet import runner
+
+    return runner.observe(node, os.environ).recorded
+
+
 def sync_now(node: Node, peer: str | None) -> list[Row]:
     """A round with every peer, or one; a row for each, by name."""
     from claire.sync import health

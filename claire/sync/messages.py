@@ -11,6 +11,8 @@ from claire.node import hlc
 PROTOCOLS = (1,)  # versions of the exchange this Claire speaks
 STATE_PATH, EVENTS_PATH, RANGES_PATH = "/api/sync/state", "/api/sync/events", "/api/sync/ranges"
 
+NDJSON, JSON = "application/x-ndjson", "application/json"  # of a body of events, of any other
+
 POSITIONS_MAX = 100  # machines named in one request line
 IDS_MAX = 200  # event ids named in one request line
 RANGES_MAX = 64  # ranges compared by one request

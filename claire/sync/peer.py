@@ -17,7 +17,7 @@ from claire.node import members
 from claire.node.node import Node
 from claire.sync import auth, pairing, wire
 from claire.sync.discovery import url_of
-from claire.sync.messages import Answer, Ask, encode
+from claire.sync.messages import EVENTS_PATH, JSON, NDJSON, Answer, Ask, encode
 from claire.sync.round import (
     Exchange,
     PeerError,
@@ -139,6 +139,8 @@ async def _send(node: Node, client: httpx.AsyncClient, peer: Peer, ask: Ask) -> 
     nonce = node.entropy(auth.NONCE_BYTES).hex()
     signed = auth.Request(ask.method, url.raw_path.decode(), ask.body)
     headers = {"authorization": auth.sign(node.identity, signed, peer.audience, node.now_ms(), nonce)}
+    if ask.body:
+        headers["content-type"] = NDJSON if ask.path == EVENTS_PATH else JSON
     if ask.etag:
         headers["if-none-match"] = f'"{ask.etag}"'
     request = client.build_request(ask.method, url, headers=headers, content=ask.body or None)
@@ -203,7 +205,8 @@ async def join(node: Node, client: httpx.AsyncClient, line: pairing.Invite, name
 
 async def _join_at(node: Node, client: httpx.AsyncClient, line: pairing.Invite, name: str, url: str) -> Peer:
     sent = pairing.ask(node, line, name, node.entropy(16).hex())
-    request = client.build_request("POST", url + pairing.PAIR_PATH, content=encode(sent))
+    headers = {"content-type": JSON}
+    request = client.build_request("POST", url + pairing.PAIR_PATH, content=encode(sent), headers=headers)
     answer, _ = await _read(client, request)
     welcome = wire.decode(pairing.welcomes, expect(answer))
     machine_id = await asyncio.to_thread(pairing.accept, node, line, sent, welcome)

@@ -1,0 +1,63 @@
+"""Sockets and servers: bind where the user said, serve under Hypercorn, and end in time."""
+
+import asyncio
+import logging
+import socket
+from typing import Any
+
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+
+from claire.node.errors import UsageError
+from claire.sync.discovery import url_for
+
+GRACE_S = 1.0  # what Hypercorn gives open requests when we stop
+KEEP_ALIVE_S = 75.0  # above the client's 20 s
+READ_S_MAX = 30
+BACKLOG = 100
+
+App = Any  # an ASGI application
+
+
+def listen(host: str, port: int, flag: str) -> socket.socket:
+    """A bound socket; port 0 picks one. UsageError says what is wrong with host or port."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}", f"choose another with {flag}; 0 picks one"
+        ) from None
+
+
+def url_of_socket(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return url_for(host, port)
+
+
+async def serve_until(app: App, sockets: list[socket.socket], stop: asyncio.Event) -> None:
+    """Serve until `stop`, then end within GRACE_S and a little, whatever clients do.
+
+    Hypercorn 0.18 does not return on its own while a stream is open (pgjones/hypercorn#308), so it is cancelled then.
+    """
+    config = Config()
+    config.bind = [f"fd://{sock.detach()}" for sock in sockets]
+    config.graceful_timeout = GRACE_S
+    config.keep_alive_timeout = KEEP_ALIVE_S
+    config.read_timeout = READ_S_MAX
+    config.backlog = BACKLOG
+    config.include_server_header = False
+    config.alpn_protocols = ["http/1.1"]
+    config.errorlog = logging.getLogger("hypercorn.error")
+    logging.getLogger("hypercorn.error").setLevel(logging.WARNING)
+    serving = asyncio.create_task(serve(app, config, shutdown_trigger=stop.wait))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not serving.done():
+        await asyncio.wait({serving}, timeout=GRACE_S + 0.5)
+    if not serving.done():
+        serving.cancel()
+        await asyncio.wait({serving}, timeout=1)
+    if serving.done() and not serving.cancelled() and not stop.is_set() and (error := serving.exception()):
+        raise error
