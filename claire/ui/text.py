@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Line = list[Span]
 
 WIDTH_MIN, WIDTH_MAX = 20, 200
-FLEX_CELLS_MIN = 14
+FLEX_CELLS_MIN = 12
 ANY_CELLS_MIN = 3
 GAP = "  "
 SHORT_CHARS = 8
@@ -148,8 +148,8 @@ def plural(count: int, noun: str) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str | Span]], width: int | None) -> list[Line]:
-    """Aligned columns. A head that ends in `*` may be shortened to fit the width, one that ends in `?`
-    is left out where even that is not enough, the rightmost first."""
+    """Aligned columns. A head with a `*` may be shortened to fit the width; one with a `?` is left out where
+    even that is not enough, those with the most first, then the rightmost."""
     columns = [_column(h, [r[i] for r in rows]) for i, h in enumerate(head)]
     if width is not None:
         columns = _fitted(columns, width)
@@ -160,7 +160,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str | Span]], width: int 
 class _Column:
     __slots__ = ("flexible", "optional", "spans", "width")
 
-    def __init__(self, spans: list[Span], flexible: bool, optional: bool) -> None:
+    def __init__(self, spans: list[Span], flexible: bool, optional: int) -> None:
         self.spans, self.flexible, self.optional = spans, flexible, optional
         joined = "".join([t for t, _ in spans])
         if not joined.isprintable():
@@ -177,7 +177,7 @@ class _Column:
 
 def _column(head: str, body: list[str | Span]) -> _Column:
     spans = [(c, "") if isinstance(c, str) else c for c in body]
-    return _Column([(head.rstrip("*?"), ""), *spans], "*" in head, "?" in head)
+    return _Column([(head.rstrip("*?"), ""), *spans], "*" in head, head.count("?"))
 
 
 def _fitted(columns: list[_Column], width: int) -> list[_Column]:
@@ -188,10 +188,11 @@ def _fitted(columns: list[_Column], width: int) -> list[_Column]:
         return taken + len(GAP) * (len(columns) - 1) - width
 
     while excess(least=True) > 0 and (optional := [c for c in columns if c.optional]):
-        columns = [c for c in columns if c is not optional[-1]]
+        leaving = max(reversed(optional), key=lambda c: c.optional)
+        columns = [c for c in columns if c is not leaving]
     for column in sorted((c for c in columns if c.flexible), key=lambda c: -c.width):
         column.shorten(max(FLEX_CELLS_MIN, column.width - max(0, excess(least=False))))
-    for column in sorted(columns, key=lambda c: -c.width):
+    for column in sorted(columns, key=lambda c: (not c.flexible, -c.width)):
         column.shorten(max(ANY_CELLS_MIN, column.width - max(0, excess(least=False))))
     return columns
 

@@ -64,6 +64,7 @@ CALLS = {
     "group rm": ["group", "rm", "web"],
     "status": ["status"],
     "log": ["log"],
+    "diff": ["diff", "--since", "2h"],
     "conflicts": ["conflicts"],
     "session list": ["session", "list"],
     "session show": ["session", "show", SESSION],

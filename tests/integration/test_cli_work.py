@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -255,3 +256,39 @@ def test_an_unreadable_folder_is_explained(claire: Claire) -> None:
         assert "error: " in claire("status", code=1)
     finally:
         data.chmod(0o700)
+
+
+def test_what_changed_since_i_left(claire: Claire) -> None:
+    with Node(Home.from_env(claire.env)) as node:
+        left_ms = node.now_ms()
+    old = claire.data("task", "list")
+    assert old == []
+    task = claire.data("task", "add", "api", "fix the login")["id"]
+    claire("task", "done", task)
+    claire("decide", "api", "we keep Postgres")
+    claire.observe(session_uuid=SESSION, tmux_name="api-1")
+    since = f"{max(1, -(-(1000 + _now_ms(claire) - left_ms) // 1000))}s"
+    text = claire("diff", "--since", since)
+    assert text.startswith("DONE 1\n") and "SESSIONS 1" in text and "we keep Postgres" in text
+    assert claire.data("diff", "--since", since, "-p", "api")["tasks"][0]["changes"] == ["new", "done"]
+    assert claire("diff", "--since", "2100-01-01") == "nothing changed\n"
+    assert claire.data("status", "--at", "1h")["projects"] == []
+
+
+def _now_ms(claire: Claire) -> int:
+    with Node(Home.from_env(claire.env)) as node:
+        return node.now_ms()
+
+
+def test_the_log_is_followed_until_ctrl_c(claire: Claire) -> None:
+    following = subprocess.Popen(
+        [sys.executable, "-m", "claire", "log", "-f", "-n", "1", "--json"],
+        cwd=ROOT, env=claire.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert following.stdout is not None
+    assert json.loads(following.stdout.readline())["data"]["event_type"] == "project_created"
+    claire("task", "add", "api", "fix the login")
+    assert json.loads(following.stdout.readline())["data"]["told"] == "task fix the login added to api"
+    following.send_signal(signal.SIGINT)
+    _, err = following.communicate(timeout=60)
+    assert (following.returncode, err) == (130, "")

@@ -23,6 +23,7 @@ OF_PROJECT = Option("--project -p", "Only this project.", complete="project")
 HISTORY = Option("--history", "Every event that made it what it is.", kind=bool)
 LIMIT = Option("--limit -n", "At most so many rows.", kind=int)
 SINCE = Option("--since", "From then on: 2h, 7d, 9:00, yesterday, 2026-11-22.")
+SINCE_NEEDED = Option("--since", "From then on: 2h, 7d, 9:00, yesterday, 2026-11-22.", default="yesterday")
 
 COMMANDS = [
     Command(
@@ -275,8 +276,9 @@ COMMANDS = [
         "Who needs you, who works on what, how far the projects are.",
         OF_PROJECT,
         Option("--group -g", "Only sessions of this group.", complete="group"),
+        Option("--at", "As it was then: 2h, 9:00, yesterday."),
         Option("--quiet -q", "One short line, for a status bar.", kind=bool),
-        examples=["claire status", "claire status -p api", "claire status -q"],
+        examples=["claire status", "claire status -p api", "claire status --at 2h", "claire status -q"],
         group=LOOK,
     ),
     Command(
@@ -285,7 +287,19 @@ COMMANDS = [
         "What happened, on all hosts.",
         SINCE,
         LIMIT,
-        examples=["claire log -n 20", "claire log --since 2h"],
+        OF_PROJECT,
+        Option("--host", "Only what this node wrote.", complete="peer"),
+        Option("--follow -f", "Go on with what arrives, until Ctrl-C.", kind=bool),
+        examples=["claire log -n 20", "claire log --since 2h -p api", "claire log -f"],
+        group=LOOK,
+    ),
+    Command(
+        "diff",
+        "claire.ui.cli.diff:diff",
+        "What changed since you left.",
+        SINCE_NEEDED,
+        OF_PROJECT,
+        examples=["claire diff --since 9:00", "claire diff --since yesterday -p api"],
         group=LOOK,
     ),
     Command(

@@ -33,6 +33,10 @@ class View:
     def __init__(self, width: int | None, colour: bool, plain_ascii: bool, now_ms: int) -> None:
         self.width, self.colour, self.plain_ascii, self.now_ms = width, colour, plain_ascii, now_ms
 
+    def at(self, now_ms: int) -> View:
+        """The same terminal at another time."""
+        return View(self.width, self.colour, self.plain_ascii, now_ms)
+
 
 class Result:
     """`data` for `--json`; `show` draws it for people (a function of the view, or lines); notes go to

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 
-from claire.node import history, names
+from claire.node import history, members, names, projects
 from claire.ui import story, text
 from claire.ui.cli.context import Context, Result, View
 from claire.ui.cli.when import moment
@@ -12,20 +13,56 @@ from claire.ui.cli.when import moment
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
+    from typing import NoReturn
 
     from claire.node.rows import Row
     from claire.ui.text import Line, Span
 
 ROWS_DEFAULT = 50
+POLL_S = 0.5
 DAY_MS = 86_400_000
 
 
-def log(ctx: Context, since: str | None, limit: int | None) -> Result:
+def log(
+    ctx: Context, since: str | None, limit: int | None, project: str | None, host: str | None, follow: bool
+) -> Result:
     since_ms = moment(since, ctx.now_ms()) if since is not None else None
     with ctx.node.reading() as db:
-        rows = told(db, history.list_events(db, since_ms=since_ms, limit=ROWS_DEFAULT if limit is None else limit))
+        about = projects.find(db, project)["id"] if project is not None else None
+        machine = members.find(db, host)["id"] if host is not None else None
+        newest = history.newest_rowid(db)
+        rows = history.list_events(
+            db, about=about, machine_id=machine, since_ms=since_ms, limit=ROWS_DEFAULT if limit is None else limit
+        )
+        told(db, rows)
     rows.reverse()
+    if follow:
+        _follow(ctx, rows, newest, about, machine)
     return Result(rows, lambda view: table(rows, view))
+
+
+def _follow(ctx: Context, rows: list[Row], newest: int, about: str | None, machine: str | None) -> NoReturn:
+    """Print what is there, then what arrives, from here and from peers, until interrupted."""
+    while True:
+        if rows:
+            _print(ctx, rows)
+        time.sleep(POLL_S)
+        with ctx.node.reading() as db:
+            arrived = history.arrived_after(db, newest)
+            rows = told(db, [row for row in arrived if _meant(row, about, machine)])
+        newest = max([newest, *(row["rowid"] for row in arrived)])
+
+
+def _meant(row: Row, about: str | None, machine: str | None) -> bool:
+    return machine in (None, row["machine_id"]) and (about is None or about in story.mentioned([row["payload"]]))
+
+
+def _print(ctx: Context, rows: list[Row]) -> None:
+    """As JSON one envelope a row, so that a reader can act on each."""
+    if not ctx.json:
+        ctx.print(rows, lambda view: table(rows, view)[1:])
+    for row in rows if ctx.json else ():
+        ctx.print(row, [])
 
 
 def told(db: sqlite3.Connection, rows: list[Row]) -> list[Row]:

@@ -63,7 +63,7 @@ def heard(row: Row, now_ms: int) -> str:
 
 
 def table(rows: list[Row], view: View) -> list[Line]:
-    head = ["ID", "STATE", "HOST", "NAME*", "TASK*", "SEEN?", "FOLDER*?"]
+    head = ["ID", "STATE", "HOST??", "NAME*", "TASK*?", "SEEN???", "FOLDER*????"]
     cells = [
         [
             (text.short(row["id"]), "cyan"),

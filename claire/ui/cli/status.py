@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from claire.node import groups, overview, projects, tasks
+from claire.node import groups, names, overview, projects, tasks, updates
 from claire.ui import text
 from claire.ui.cli import peers, sessions
 from claire.ui.cli.context import Context, Result, View
@@ -18,16 +18,36 @@ if TYPE_CHECKING:
 ROWS_PER_PART = 12
 
 
-def status(ctx: Context, project: str | None, group: str | None, quiet: bool) -> Result:
-    with ctx.node.reading() as db:
-        data = overview.overview(db, ctx.node.machine_id)
-        only = projects.find(db, project)["id"] if project is not None else None
-        data["blocked_tasks"] = tasks.list_tasks(db, only, "blocked")
-        if only is not None:
-            _keep_project(data, only)
-        if group is not None:
-            _keep_group(db, data, group)
-    return Result(data, [_summary(data)] if quiet else lambda view: screen(data, view))
+def status(ctx: Context, project: str | None, group: str | None, at: str | None, quiet: bool) -> Result:
+    if at is None:
+        with ctx.node.reading() as db:
+            data = gather(db, ctx.node.machine_id, project, group)
+        return Result(data, [_summary(data)] if quiet else lambda view: screen(data, view))
+    from claire.node import past
+    from claire.ui.cli.when import moment
+
+    at_ms = moment(at, ctx.now_ms())
+    with past.as_of(ctx.node, at_ms) as db:
+        data = gather(db, ctx.node.machine_id, project, group)
+    return Result(data, [_summary(data)] if quiet else lambda view: screen(data, view.at(at_ms)))
+
+
+def gather(db: sqlite3.Connection, own: str, project: str | None, group: str | None) -> Row:
+    """The overview, narrowed to a project or group, with the blocked tasks and what each waits for."""
+    data = overview.overview(db, own)
+    only = projects.find(db, project)["id"] if project is not None else None
+    known = names.of_projects(db)
+    data["blocked_tasks"] = [
+        {**task, "project": known.get(task["project_id"], ""), "why": ""}
+        for task in tasks.list_tasks(db, only, "blocked")
+    ]
+    for task in data["blocked_tasks"][:ROWS_PER_PART]:
+        task["why"] = next((note["payload"] for note in updates.list_updates(db, task_id=task["id"], limit=1)), "")
+    if only is not None:
+        _keep_project(data, only)
+    if group is not None:
+        _keep_group(db, data, group)
+    return data
 
 
 def _keep_project(data: Row, project_id: str) -> None:
@@ -56,9 +76,10 @@ def _summary(data: Row) -> str:
 
 
 def screen(data: Row, view: View) -> list[Line]:
+    waiting = {session["id"] for session in data["needs_you"]}
+    others = [s for s in sorted(data["sessions"], key=sessions.urgency) if s["id"] not in waiting]
     lines: list[Line] = [[(_summary(data), "bold")]]
-    others = [s for s in sorted(data["sessions"], key=sessions.urgency) if s not in data["needs_you"]]
-    lines += _part("NEEDS YOU", [*_waiting(data["needs_you"], view), *_blocked(data["blocked_tasks"], view)], "")
+    lines += _part("NEEDS YOU", _needs(data, view), "")
     lines += _wrong(data, view)
     lines += _part("SESSIONS", _sessions(others, view), "claire session list")
     lines += _part("PROJECTS", _projects(data["projects"], view), "claire project list")
@@ -73,37 +94,48 @@ def _part(title: str, body: list[Line], more: str) -> list[Line]:
     if not body:
         return []
     left = len(body) - ROWS_PER_PART
-    cut: list[Line] = [[(f"… {left} more: {more}", "dim")]] if left > 0 and more else []
-    shown = body[:ROWS_PER_PART] if cut else body
-    return [[], [(title, "dim")], *shown, *cut]
+    if left <= 0 or not more:
+        return [[], [(title, "dim")], *body]
+    return [[], [(title, "dim")], *body[:ROWS_PER_PART], [(f"… {left} more: {more}", "dim")]]
 
 
-def _waiting(rows: list[Row], view: View) -> list[Line]:
-    cells = [
+def _needs(data: Row, view: View) -> list[Line]:
+    """Sessions that wait for a person, then blocked tasks; since when, and what for."""
+    cells: list[list[str | Span]] = [
         [
             sessions.state(s, view.now_ms),
             (text.short(s["id"]), "cyan"),
             sessions.label(s),
             s["host"],
-            s["waiting_for"] or "",
-            _task(s),
+            _waits_for(s),
             _as_of(s, view),
         ]
-        for s in rows
+        for s in data["needs_you"]
     ]
-    return text.table(["", "", "*", "", "*?", "*", "?"], cells, view.width)[1:]
-
-
-def _blocked(rows: list[Row], view: View) -> list[Line]:
-    cells: list[list[str | Span]] = [
+    cells += [
         [
-            ("⊘ blocked " + text.since(t["updated_hlc"], view.now_ms), "alarm"),
-            (text.short(t["id"]), "cyan"),
-            text.first_line(t["title"]),
+            ("⊘ blocked " + text.since(task["updated_hlc"], view.now_ms), "alarm"),
+            (text.short(task["id"]), "cyan"),
+            text.first_line(task["title"]),
+            task["project"],
+            text.first_line(task["why"]),
+            "",
         ]
-        for t in rows
+        for task in data["blocked_tasks"]
     ]
-    return text.table(["", "", "*"], cells, view.width)[1:]
+    return text.table(["", "", "*", "??", "*?", "???"], cells, view.width)[1:]
+
+
+def _waits_for(session: Row) -> str:
+    """What the session asked for, where that says more than its state, and the task it holds up."""
+    asked = session["waiting_for"] or ""
+    said = [] if asked in SAID_BY_STATE else [asked]
+    if session["task"]:
+        said.append(_task(session))
+    return ": ".join(filter(None, said))
+
+
+SAID_BY_STATE = ("permission prompt", "input needed", "dialog open")
 
 
 def _wrong(data: Row, view: View) -> list[Line]:
@@ -128,7 +160,7 @@ def _sessions(rows: list[Row], view: View) -> list[Line]:
         ]
         for s in rows
     ]
-    return text.table(["", "", "*", "", "*", "?"], cells, view.width)[1:]
+    return text.table(["", "", "*", "??", "*?", "???"], cells, view.width)[1:]
 
 
 def _task(session: Row) -> str:
