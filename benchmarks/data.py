@@ -13,8 +13,9 @@ import msgspec
 from claire.config import Home
 from claire.node import hlc, members, setup
 from claire.node.event import Body, Event, signing_text, write_payload
-from claire.node.node import Node, time_ordered_uuid, utc_text
+from claire.node.node import SEAL_EVENTS, Node, time_ordered_uuid, utc_text
 from claire.node.projects import ProjectCreated
+from claire.node.seals import EventsSealed, seal_hash
 from claire.node.sessions import Observation, SessionObserved
 from claire.node.tasks import TaskChanged, TaskCreated, TaskFields
 from claire.node.updates import UpdateAdded
@@ -32,6 +33,7 @@ class Author:
         self.node = node
         self.now_ms = start_ms
         self.rng = random.Random(seed)
+        self.unsealed: list[Event] = []
         self.projects: list[str] = []
         self.tasks: list[tuple[str, str]] = []  # id, uuid of the event that set its status
         self.sessions = [self.new_id() for _ in range(50)]
@@ -47,14 +49,21 @@ class Author:
         signature = self.node.identity.sign_text(
             signing_text(name, stamp, body.wire_name, created_at, payload)
         )
-        return Event(name, stamp, self.node.machine_id, body.wire_name, payload, created_at, signature)
+        event = Event(name, stamp, self.node.machine_id, body.wire_name, payload, created_at, signature)
+        self.unsealed.append(event)
+        return event
 
     def events(self, count: int) -> Iterator[Event]:
         for _ in range(count):
             yield self.next()
 
     def next(self) -> Event:
-        """One event of the mix: of 100, 30 new tasks, 45 edits, 15 observations, 10 notes."""
+        """One event of the mix (of 100: 30 new tasks, 45 edits, 15 observations, 10 notes), or a seal where due."""
+        if len(self.unsealed) == SEAL_EVENTS:
+            first, last = self.unsealed[0].hlc, self.unsealed[-1].hlc
+            body = EventsSealed(first, last, SEAL_EVENTS, seal_hash(self.unsealed))
+            self.unsealed.clear()
+            return self.event(body)
         if len(self.tasks) >= len(self.projects) * TASKS_PER_PROJECT:
             self.projects.append(self.new_id())
             name = f"project-{self.node.machine_id[:4]}-{len(self.projects)}"

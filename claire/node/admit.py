@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from claire.node import identity, log, members
+from claire.node import identity, log, members, seals
 from claire.node.event import Event, malformed, signed_bytes
 from claire.node.fold import Fold
 
@@ -75,7 +75,12 @@ def receive(node: "Node", events: Sequence[Event]) -> Receipt:
 def _take(node: "Node", events: list[Event], trusted: dict[str, bytes], receipt: Receipt) -> None:
     with node.reading() as db:
         known = log.known(db, [event.uuid for event in events])
-    sound = [event for event in events if _sound(event, known.get(event.uuid), trusted, receipt)]
+    sealed = seals.proven(events, lambda event: _signed(event, trusted[event.machine_id]))
+    sound = [
+        event
+        for at, event in enumerate(events)
+        if _sound(event, known.get(event.uuid), at in sealed, trusted, receipt)
+    ]
     with node.writing() as tx:
         fresh = _new(tx.db, sound, receipt)
         if fresh:
@@ -90,7 +95,9 @@ def _take(node: "Node", events: list[Event], trusted: dict[str, bytes], receipt:
     receipt.fresh += [event.uuid for event in fresh]
 
 
-def _sound(event: Event, stored: Event | None, trusted: dict[str, bytes], receipt: Receipt) -> bool:
+def _sound(
+    event: Event, stored: Event | None, sealed: bool, trusted: dict[str, bytes], receipt: Receipt
+) -> bool:
     """False if the event is refused or known already. What is known was verified when it came."""
     if receipt.blocked(event):
         receipt.refuse(event, FOLLOWS)
@@ -98,7 +105,7 @@ def _sound(event: Event, stored: Event | None, trusted: dict[str, bytes], receip
         receipt.refuse(event, why)
     elif stored is not None and signed_bytes(stored) == signed_bytes(event):
         receipt.duplicate += 1
-    elif not _signed(event, trusted[event.machine_id]):
+    elif not sealed and not _signed(event, trusted[event.machine_id]):
         receipt.refuse(event, FORGED)
     else:
         return True

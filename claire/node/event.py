@@ -32,6 +32,7 @@ NOUNS = (
     "decisions",
     "broadcasts",
     "members",
+    "seals",
 )
 
 _UUID = re.compile(hlc.UUID)

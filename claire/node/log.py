@@ -33,16 +33,16 @@ class IndexRow(msgspec.Struct, frozen=True):
 EMPTY_DIGEST = "0" * 32
 
 
-def append(db: sqlite3.Connection, events: Sequence[Event]) -> None:
-    """Insert events that are not in the log yet, and bring the index with them."""
+def append(db: sqlite3.Connection, events: Sequence[Event]) -> dict[str, int]:
+    """Insert events that are not in the log yet, and bring the index with them; the new count of each machine."""
     db.executemany(
         f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
         [msgspec.structs.astuple(event) for event in events],
     )
-    _add_to_index(db, events)
+    return _add_to_index(db, events)
 
 
-def _add_to_index(db: sqlite3.Connection, events: Iterable[Event]) -> None:
+def _add_to_index(db: sqlite3.Connection, events: Iterable[Event]) -> dict[str, int]:
     rows: dict[str, tuple[str, int, int]] = {}
     for event in events:
         newest, count, digest = rows.get(event.machine_id) or _index_row(db, event.machine_id)
@@ -51,6 +51,7 @@ def _add_to_index(db: sqlite3.Connection, events: Iterable[Event]) -> None:
         "INSERT OR REPLACE INTO log_index VALUES (?, ?, ?, ?)",
         [(machine, newest, count, f"{digest:032x}") for machine, (newest, count, digest) in rows.items()],
     )
+    return {machine: count for machine, (_, count, _) in rows.items()}
 
 
 def _index_row(db: sqlite3.Connection, machine_id: str) -> tuple[str, int, int]:
@@ -90,6 +91,17 @@ def newest_seen(db: sqlite3.Connection, below: str) -> str | None:
     """The newest stamp of any machine that is below `below`; machines beyond it do not count."""
     (newest,) = db.execute("SELECT max(newest) FROM log_index WHERE newest < ?", (below,)).fetchone()
     return newest if newest is None else str(newest)
+
+
+def newest_of(db: sqlite3.Connection, machine_id: str, beyond: str, limit: int) -> list[Event]:
+    """The newest events of a machine after stamp `beyond`, at most `limit`, oldest first."""
+    newest_first = f"SELECT {COLUMNS} FROM events WHERE machine_id = ? AND hlc > ? ORDER BY hlc DESC, uuid DESC LIMIT ?"
+    return list(_events(db.execute(newest_first, (machine_id, beyond, limit))))[::-1]
+
+
+def newest_of_type(db: sqlite3.Connection, machine_id: str, event_type: str) -> Event | None:
+    sql = f"SELECT {COLUMNS} FROM events WHERE machine_id = ? AND event_type = ? ORDER BY hlc DESC, uuid DESC LIMIT 1"
+    return next(_events(db.execute(sql, (machine_id, event_type))), None)
 
 
 def known(db: sqlite3.Connection, uuids: Sequence[str]) -> dict[str, Event]:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from claire.node.identity import Identity
 
 
+SEAL_EVENTS = 1_000  # own events from one seal to the next
+
+
 def wall_ms() -> int:
     """Unix time in milliseconds."""
     return time.time_ns() // 1_000_000
@@ -65,11 +68,15 @@ class Transaction:
     def record(self, body: Body) -> Event:
         """Stamp, sign, append and fold one fact of this node. The projections in `db` show it at once."""
         event = self._node.stamp(self.db, body)
-        log.append(self.db, [event])
+        counts = log.append(self.db, [event])
         fold = Fold(self.db)
         fold.apply(event)
         fold.flush()
         self.wrote = True
+        if counts[event.machine_id] % SEAL_EVENTS == 0:
+            from claire.node import seals  # once in a thousand
+
+            seals.seal(self, event.machine_id)
         return event
 
 

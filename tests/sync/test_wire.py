@@ -4,10 +4,10 @@ import contextlib
 
 import msgspec
 import pytest
-from claire.node.event import EVENT_BYTES_MAX, Event
 from hypothesis import given
 from hypothesis import strategies as st
 
+from claire.node.event import EVENT_BYTES_MAX, Event
 from claire.sync import wire
 
 MACHINE = "7f9a3c2b-1a4d-8e7f-9c2b-3d8a1e4f6c5b"
