@@ -18,8 +18,6 @@ from claire.node.node import Node
 from claire.node.schema import PROJECTIONS
 from tests.node import events as made
 
-WRITERS = 8
-APPENDS = 500
 KILLS = 30
 
 APPEND = """
@@ -53,20 +51,6 @@ def sound(node: Node) -> None:
     with node.writing() as tx:
         before = made.tables(tx.db)
         assert made.replayed(tx.db) == before
-
-
-def test_d6_many_writers_lose_nothing_and_never_say_locked(node: Node) -> None:
-    project = projects.create(node, "api")["id"]
-    writers = [spawn(node, project, APPENDS) for _ in range(WRITERS)]
-    outputs = [writer.communicate() for writer in writers]
-    assert [(writer.returncode, errors) for writer, (_, errors) in zip(writers, outputs, strict=True)] == [
-        (0, "")
-    ] * WRITERS
-    acknowledged = {line for output, _ in outputs for line in output.split()}
-    with node.reading() as db:
-        stored = {uuid for (uuid,) in db.execute("SELECT uuid FROM events WHERE event_type = 'decision_logged'")}
-    assert stored == acknowledged and len(stored) == WRITERS * APPENDS
-    sound(node)
 
 
 def test_d1_what_was_acknowledged_survives_kill_9(node: Node) -> None:
