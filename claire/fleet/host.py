@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from claire.fleet.claude import Entry, Registry
 from claire.fleet.processes import Process
 from claire.fleet.seats import Seat
 from claire.fleet.tmux import Pane
+
+SILENT_S = 10.0  # a server that hangs is not asked again by every session that waits for it
 
 Living = list[tuple[Entry, Process]]
 
@@ -50,7 +53,9 @@ class Host:
     more_homes: tuple[str, ...] = ()
     not_sessions: tuple[str, ...] = ()  # folders whose Claude runs are ours (triage), never sessions
     registry: Registry = field(default_factory=Registry)
+    monotonic: Callable[[], float] = time.monotonic
     _found_homes: set[str] = field(default_factory=set)
+    _silent: dict[str, tuple[float, str]] = field(default_factory=dict)  # until when, and what it was
 
     @property
     def homes(self) -> list[Path]:
@@ -75,12 +80,16 @@ class Host:
     def _panes(self) -> tuple[list[Pane], list[str]]:
         panes, problems = [], []
         for socket in tmux.sockets(self.env):
+            if self.monotonic() < self._silent.get(socket, (0.0, ""))[0]:
+                problems.append(self._silent[socket][1])
+                continue
             try:
                 panes += tmux.panes(socket)
             except tmux.NoServer:
                 continue  # a socket file that outlived its server
             except tmux.TmuxError as error:
                 problems.append(str(error))
+                self._silent[socket] = (self.monotonic() + SILENT_S, str(error))
         return panes, problems
 
     def _entries(self, entries: Iterable[Entry]) -> tuple[Living, list[Entry]]:

@@ -248,12 +248,12 @@ def locked(pane: tmux.Pane) -> Iterator[Obstacle | None]:
         yield Obstacle(f"{pane.tty}: {error.strerror}", passing=True)
         return
     try:
-        yield None if _flock(fd) else Obstacle("somebody else is typing into this pane", passing=True)
+        yield None if flock(fd) else Obstacle("somebody else is typing into this pane", passing=True)
     finally:
         os.close(fd)
 
 
-def _flock(fd: int) -> bool:
+def flock(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

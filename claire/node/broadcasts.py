@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from claire.node import assignments, groups, projects, sessions
+from claire.node import assignments, groups, members, projects, sessions
 from claire.node.errors import NotFound, Refused, UsageError
 from claire.node.event import Body, Event, Millis, event_type
 from claire.node.fold import Fold
@@ -179,6 +179,21 @@ def undelivered(db: sqlite3.Connection, machine_id: str) -> list[Row]:
         " WHERE t.value ->> 'machine_id' = ? AND d.id IS NULL ORDER BY b.hlc",
         (machine_id,),
     )
+
+
+def allow(node: "Node", member_ref: str, allowed: bool = True) -> Row:
+    """Let a member's broadcasts be typed on this host, or no longer; said here only, never replicated."""
+    with node.writing() as tx:
+        member = members.find(tx.db, member_ref)
+        tx.db.execute("DELETE FROM allow_send WHERE machine_id = ?", (member["id"],))
+        if allowed:
+            tx.db.execute("INSERT INTO allow_send VALUES (?, ?)", (member["id"], node.now_ms()))
+        return {**member, "may_send": allowed}
+
+
+def allowed_authors(db: sqlite3.Connection) -> set[str]:
+    """Machines whose broadcasts may be typed on this host, besides this one."""
+    return {machine for (machine,) in db.execute("SELECT machine_id FROM allow_send")}
 
 
 def _read(db: sqlite3.Connection, row: Row) -> Row:

@@ -1,0 +1,210 @@
+"""Broadcasts that this host is to type: what is due, what may be, and what became of each.
+
+A claim is committed before anything is typed, and never taken back. If the process ends
+between the claim and the outcome, the outcome is unverified (or delivered, if Claude's own
+files say so), and nothing is typed again.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from claire.config import Home
+from claire.fleet import keystrokes
+from claire.fleet.host import Host
+from claire.fleet.keystrokes import Obstacle, Outcome, Result, Typist
+from claire.node import broadcasts, hlc, members, sessions
+from claire.node.broadcasts import BroadcastDelivered
+from claire.node.node import Node
+from claire.node.rows import Row, rows
+
+AGE_MS_MAX = 24 * 3_600_000  # whatever expiry an author asked for
+SETTLED_MAX = 500  # outcomes recorded in one transaction
+CLAIMED = "claimed"
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Type this text into this session."""
+
+    session_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """What this host knows when it decides."""
+
+    machine_id: str
+    now_ms: int
+    allowed: frozenset[str] = frozenset()
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+def decide(due: Row, here: Here) -> Send | Result:
+    """May this be typed at all? Everything that can be said without looking at a pane. Pure."""
+    author, name = due["author"], here.names.get(due["author"], due["author"][:8])
+    if author != here.machine_id and author not in here.allowed:
+        return Result(Outcome.REFUSED, f"this host takes no messages from {name}: claire peer allow-send {name}")
+    wall_ms = hlc.decode(due["hlc"])[0]
+    if here.now_ms > min(due["expires_ms"], wall_ms + AGE_MS_MAX):
+        return Result(Outcome.EXPIRED)
+    if due["target"].startswith("project:") and due["assignment_id"] and not due["assignment_active"]:
+        return Result(Outcome.REFUSED, "the session no longer works on this project")
+    if due["held_by"] not in (None, here.machine_id):
+        return Result(Outcome.REFUSED, f"the session is on {here.names.get(due['held_by'], 'another host')} now")
+    text = keystrokes.message(due["text"], due["id"], "" if author == here.machine_id else name, bool(due["raw"]))
+    if isinstance(text, Obstacle):
+        return Result(Outcome.REFUSED, text.why)
+    return Send(due["current_session"], text)
+
+
+def due_here(db: sqlite3.Connection, machine_id: str) -> list[Row]:
+    """Undelivered, unclaimed, with what `decide` needs: where the session's lineage is now, and whether it is bound."""
+    found = []
+    claimed = set(db.execute("SELECT broadcast_id, session_uuid FROM delivery_claims"))
+    for row in broadcasts.undelivered(db, machine_id):
+        if (row["id"], row["session_uuid"]) not in claimed:
+            found.append({**row, **_whereabouts(db, row)})
+    return found
+
+
+def _whereabouts(db: sqlite3.Connection, row: Row) -> Row:
+    [facts] = rows(
+        db,
+        "SELECT coalesce(l.head, ?1) AS current_session, s.machine_id AS held_by, a.active IS 1 AS assignment_active"
+        " FROM (SELECT 1) LEFT JOIN lineages l ON l.session_uuid = ?1"
+        " LEFT JOIN sessions s ON s.id = coalesce(l.head, ?1) LEFT JOIN assignments a ON a.id = ?2",
+        (row["session_uuid"], row["assignment_id"]),
+    )
+    return facts
+
+
+@dataclass
+class Deliverer:
+    """Delivers what is due, again and again; remembers why something had to wait."""
+
+    node: Node
+    typist: Typist
+    _waiting: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def deliver(self) -> list[Row]:
+        """One round: settle what ended, type what may be typed now. The outcomes, in order."""
+        if not self._anything():
+            return []
+        with alone(self.node.home) as is_alone:
+            if not is_alone:  # another process of this node delivers; it sees the same log
+                return []
+            return [*self._recover(), *self._round()]
+
+    def _anything(self) -> bool:
+        with self.node.reading() as db:
+            return bool(broadcasts.undelivered(db, self.node.machine_id) or _open_claims(db))
+
+    def _round(self) -> list[Row]:
+        with self.node.reading() as db:
+            due = due_here(db, self.node.machine_id)
+            here = Here(
+                self.node.machine_id,
+                self.node.now_ms(),
+                frozenset(broadcasts.allowed_authors(db)),
+                members.names(db),
+            )
+        decided = [(row, decide(row, here)) for row in due]
+        settled = [(row, self._explained(row, what)) for row, what in decided if isinstance(what, Result)]
+        outcomes = self._settle(settled[:SETTLED_MAX])
+        for row, what in decided:
+            if isinstance(what, Send):
+                outcomes += self._type(row, what)
+        return outcomes
+
+    def _explained(self, row: Row, result: Result) -> Result:
+        """An expiry says what it had been waiting for."""
+        why = self._waiting.pop(_key(row), "")
+        return Result(result.outcome, result.why or why)
+
+    def _type(self, row: Row, send: Send) -> list[Row]:
+        result = self.typist.deliver(send.session_id, send.text, lambda: self._claim(row))
+        if isinstance(result, Obstacle):
+            if result.passing:
+                self._waiting[_key(row)] = result.why
+                return []
+            result = Result(Outcome.REFUSED, result.why)
+        return self._settle([(row, result)])
+
+    def _claim(self, row: Row) -> bool:
+        """Durable before it returns; True for exactly one caller, for ever."""
+        with self.node.writing() as tx:
+            done = tx.db.execute(
+                "INSERT INTO delivery_claims SELECT ?1, ?2, ?3, ?4"
+                " WHERE NOT EXISTS (SELECT 1 FROM deliveries WHERE id = ?1 || '/' || ?2) ON CONFLICT DO NOTHING",
+                (*_key(row), CLAIMED, self.node.now_ms()),
+            )
+            return done.rowcount == 1
+
+    def _settle(self, settled: list[tuple[Row, Result]]) -> list[Row]:
+        """Outcomes become events, and their claims are closed, in one transaction."""
+        if not settled:
+            return []
+        with self.node.writing() as tx:
+            for row, result in settled:
+                tx.record(BroadcastDelivered(*_key(row), result.outcome, result.why))
+                tx.db.execute(
+                    "UPDATE delivery_claims SET step = ? WHERE broadcast_id = ? AND session_uuid = ?",
+                    (result.outcome, *_key(row)),
+                )
+        for row, _ in settled:
+            self._waiting.pop(_key(row), None)
+        return [
+            {"id": row["id"], "session_uuid": row["session_uuid"], "outcome": str(result.outcome), "why": result.why}
+            for row, result in settled
+        ]
+
+    def _recover(self) -> list[Row]:
+        """We are alone, so whoever made an open claim is no more. Only Claude's files know what came of it."""
+        with self.node.reading() as db:
+            claims = [{**claim, "lineage": sessions.lineage(db, claim["session_uuid"])} for claim in _open_claims(db)]
+            names = members.names(db)
+        return self._settle([(claim, self._found(claim, names)) for claim in claims])
+
+    def _found(self, claim: Row, names: Mapping[str, str]) -> Result:
+        author = "" if claim["author"] == self.node.machine_id else names.get(claim["author"], claim["author"][:8])
+        text = keystrokes.message(claim["text"] or "", claim["id"], author, bool(claim["raw"]))
+        homes = self.typist.host.homes
+        arrived = isinstance(text, str) and any(
+            keystrokes.submitted(homes, session, text, claim["at_ms"]) for session in claim["lineage"]
+        )
+        if arrived:
+            return Result(Outcome.DELIVERED, "seen in the session after the node had ended while typing")
+        return Result(Outcome.UNVERIFIED, "the node ended while typing; look at the session")
+
+
+def _key(row: Row) -> tuple[str, str]:
+    return row["id"], row["session_uuid"]
+
+
+def _open_claims(db: sqlite3.Connection) -> list[Row]:
+    return rows(
+        db,
+        "SELECT c.broadcast_id AS id, c.session_uuid, c.at_ms, b.text, b.raw, b.machine_id AS author"
+        " FROM delivery_claims c LEFT JOIN broadcasts b ON b.id = c.broadcast_id WHERE c.step = ?",
+        (CLAIMED,),
+    )
+
+
+@contextmanager
+def alone(home: Home) -> Iterator[bool]:
+    """One deliverer a node: with this lock held, an open claim is somebody's who died."""
+    fd = os.open(os.path.join(home.state, "deliver.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        yield keystrokes.flock(fd)
+    finally:
+        os.close(fd)
+
+
+def deliverer(node: Node, env: Mapping[str, str]) -> Deliverer:
+    return Deliverer(node, Typist(Host(env)))
