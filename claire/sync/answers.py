@@ -1,9 +1,10 @@
 """What a node answers to each request of a round: a function of the node and the request, no network here."""
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 
-from claire.node import hlc, log
+from claire.node import hlc, log, seals
 from claire.node.event import Event
 from claire.node.node import Node
 from claire.sync import plan, wire
@@ -64,30 +65,40 @@ def events(node: Node, ask: Ask) -> Answer:
         if names == {"id"}:
             pages = iter([log.get(db, _values(ask, "id", IDS_MAX))])
         elif names == {"since"}:
-            pages = _since(db, _since_stamp(ask))
+            pages = above(db, _since_stamp(ask))
         elif names == {"after"}:
-            pages = _after(db, _positions(ask))
+            pages = beyond(db, _positions(ask))
         else:
             raise wire.Malformed("name what you want: after=, id= or since=")
-        body, more = page(pages, limit)
+        body, _, more = page(pages, limit)
         return Answer(200, body + wire.dump_trailer(more, log.etag(db)))
 
 
-def page(pages: Iterator[list[Event]], limit: int) -> tuple[bytes, bool]:
-    """NDJSON of as many events as one body may have, and whether there were more."""
+def page(pages: Iterable[list[Event]], limit: int) -> tuple[bytes, list[Event], bool]:
+    """NDJSON of as many events as one body may have, those events, and whether there were more."""
     lines: list[bytes] = []
     size = 0
-    for events in pages:
-        for event in events:
-            line = wire.dump_line(event)
-            if len(lines) == limit or size + len(line) > wire.PAGE_BYTES:
-                return b"".join(lines), True
-            lines.append(line)
-            size += len(line)
-    return b"".join(lines), False
+    taken: list[Event] = []
+    for event in chain.from_iterable(pages):
+        line = wire.dump_line(event)
+        if len(lines) == limit or size + len(line) > wire.PAGE_BYTES:
+            taken = taken[: _through_last_seal(taken)]
+            return b"".join(lines[: len(taken)]), taken, True
+        lines.append(line)
+        taken.append(event)
+        size += len(line)
+    return b"".join(lines), taken, False
 
 
-def _after(db: sqlite3.Connection, positions: Mapping[str, str]) -> Iterator[list[Event]]:
+def _through_last_seal(events: list[Event]) -> int:
+    """How many events a page should have that must end somewhere: what is cut from its seal is verified one by one."""
+    for at in range(len(events) - 1, -1, -1):
+        if events[at].event_type == seals.WIRE_NAME:
+            return at + 1
+    return len(events)
+
+
+def beyond(db: sqlite3.Connection, positions: Mapping[str, str]) -> Iterator[list[Event]]:
     """Each machine's events beyond its position, a few at a time."""
     for machine_id, stamp in positions.items():
         while events := log.after(db, {machine_id: stamp}, READ_EVENTS):
@@ -95,7 +106,8 @@ def _after(db: sqlite3.Connection, positions: Mapping[str, str]) -> Iterator[lis
             stamp = events[-1].hlc
 
 
-def _since(db: sqlite3.Connection, stamp: str) -> Iterator[list[Event]]:
+def above(db: sqlite3.Connection, stamp: str) -> Iterator[list[Event]]:
+    """Every machine's events above one stamp, a few at a time."""
     while events := log.since(db, stamp, READ_EVENTS):
         yield events
         stamp = events[-1].hlc

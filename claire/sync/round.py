@@ -16,7 +16,7 @@ from claire.node.errors import ClaireError
 from claire.node.event import Event
 from claire.node.node import Node
 from claire.sync import wire
-from claire.sync.answers import READ_EVENTS, page
+from claire.sync.answers import READ_EVENTS, above, beyond, page
 from claire.sync.messages import (
     EVENTS_PATH,
     IDS_MAX,
@@ -166,32 +166,22 @@ def push_steps(node: Node, positions: Mapping[str, str], tally: Exchange) -> Ste
     left = dict(positions)
     while left:
         with node.reading() as db:
-            events: list[Event] = []
-            for machine_id, stamp in left.items():
-                events += log.after(db, {machine_id: stamp}, READ_EVENTS - len(events))
-                if len(events) == READ_EVENTS:
-                    break
+            body, events, _ = page(beyond(db, left), wire.PAGE_EVENTS)
         if not events:
             return
-        blocked = yield from _send(events, tally)
+        blocked = yield from _send(body, events, tally)
         sent = {event.machine_id: event.hlc for event in events}
         left = {m: sent.get(m, stamp) for m, stamp in left.items() if m not in blocked}
 
 
-def _send(events: list[Event], tally: Exchange) -> Generator[Ask, Answer, set[str]]:
-    """Send events in as many bodies as they need; the machines of which the peer refused something."""
-    blocked: set[str] = set()
-    rest = events
-    while rest:
-        body, _ = page(iter([rest]), len(rest))
-        taken: Taken = wire.decode(takens, expect((yield Ask("POST", EVENTS_PATH, body=body))))
-        tally.sent += taken.accepted
-        tally.etag = taken.etag
-        tally.refused += [(refused.uuid, refused.why) for refused in taken.refused]
-        refused = {refused.uuid for refused in taken.refused}
-        blocked |= {event.machine_id for event in rest if event.uuid in refused}
-        rest = [event for event in rest[body.count(b"\n") :] if event.machine_id not in blocked]
-    return blocked
+def _send(body: bytes, events: list[Event], tally: Exchange) -> Generator[Ask, Answer, set[str]]:
+    """Send one body; the machines of which the peer refused something."""
+    taken: Taken = wire.decode(takens, expect((yield Ask("POST", EVENTS_PATH, body=body))))
+    tally.sent += taken.accepted
+    tally.etag = taken.etag
+    tally.refused += [(refused.uuid, refused.why) for refused in taken.refused]
+    refused = {refused.uuid for refused in taken.refused}
+    return {event.machine_id for event in events if event.uuid in refused}
 
 
 def compare_steps(node: Node, machine_id: str, tally: Exchange) -> Steps:
@@ -228,7 +218,10 @@ def _settle(node: Node, machine_id: str, leaf: Leaf, tally: Exchange) -> Steps:
     for some in _chunks(send, READ_EVENTS):
         with node.reading() as db:
             events = log.get(db, [uuid for _, uuid in some])
-        yield from _send(events, tally)
+        while events:
+            body, sent, _ = page([events], READ_EVENTS)
+            yield from _send(body, sent, tally)
+            events = events[len(sent) :]
 
 
 def _chunks(keys: list[Key], size: int) -> Iterator[list[Key]]:
@@ -253,10 +246,11 @@ def push_since_steps(node: Node, since: str, tally: Exchange) -> Steps:
     stamp, blocked = since or NOTHING_SINCE, set[str]()
     while True:
         with node.reading() as db:
-            events = log.since(db, stamp, READ_EVENTS)
+            wanted = ([event for event in some if event.machine_id not in blocked] for some in above(db, stamp))
+            body, events, _ = page(wanted, wire.PAGE_EVENTS)
         if not events:
             break
-        blocked |= yield from _send([event for event in events if event.machine_id not in blocked], tally)
+        blocked |= yield from _send(body, events, tally)
         stamp = events[-1].hlc
     yield from _compare_etags(node, tally)
 
