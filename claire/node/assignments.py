@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from claire.node import sessions, tasks
 from claire.node.errors import NotFound
-from claire.node.event import Body, Event, event_type
-from claire.node.fold import Fold, seen
+from claire.node.event import Body, Event, Millis, event_type
+from claire.node.fold import Fold
 from claire.node.rows import Row, resolve, rows
 
 if TYPE_CHECKING:
@@ -16,14 +16,21 @@ if TYPE_CHECKING:
 
 @event_type("assignment_created")
 class AssignmentCreated(Body):
+    """Said again with a later `lease_until_ms` it renews a claim; `claims.py` says what a claim is."""
+
     assignment_id: str
     task_id: str
     session_uuid: str
+    lease_until_ms: Millis | None = None  # None: given by somebody, not claimed
 
     def fold(self, fold: Fold, event: Event) -> None:
         row = fold.row("assignments", self.assignment_id)
         if row["created_hlc"] is None or event.hlc < row["created_hlc"]:
+            if row["session_uuid"] is not None:
+                fold.settle(settle, row["session_uuid"])  # it counted there until now
             row.update(task_id=self.task_id, session_uuid=self.session_uuid, created_hlc=event.hlc)
+        if self.lease_until_ms is not None:
+            row["lease_until_ms"] = max(row["lease_until_ms"] or 0, self.lease_until_ms)
         fold.settle(settle, self.session_uuid)
 
 
@@ -71,15 +78,14 @@ def assign(node: "Node", task_ref: str, session_ref: str) -> Row:
         current = of_session(tx.db, session["id"])
         if current is not None and current["task_id"] == task["id"]:
             return current
-        return _assign(node, tx, task, session["id"])
+        return bind(node, tx, task, session["id"])
 
 
-def _assign(node: "Node", tx: "Transaction", task: Row, session: str) -> Row:
+def bind(node: "Node", tx: "Transaction", task: Row, session: str, lease_until_ms: int | None = None) -> Row:
     assignment_id = node.new_id()
-    tx.record(AssignmentCreated(assignment_id, task["id"], session))
+    tx.record(AssignmentCreated(assignment_id, task["id"], session, lease_until_ms))
     if task["status"] == "todo":
-        on = seen(tx.db, "tasks", task["id"], ["status"])
-        tx.record(tasks.TaskChanged(task["id"], tasks.TaskFields(status="in_progress"), on))
+        tasks.move(tx, task["id"], "in_progress")
     return find(tx.db, assignment_id)
 
 
@@ -99,7 +105,10 @@ def unassign(node: "Node", task_ref: str, reason: str = "unassigned") -> list[Ro
 
 _SELECT = (
     "SELECT a.id, a.task_id, a.session_uuid, coalesce(l.head, a.session_uuid) AS current_session, a.created_hlc,"
-    " a.ended_hlc, a.reason, a.active IS 1 AS active, t.title, t.status, t.project_id"
+    " a.ended_hlc, a.reason, a.lease_until_ms, a.active IS 1 AS active, t.title, t.status, t.project_id,"
+    # Of claims made at once on several hosts the earliest holds the task, on every node alike.
+    " (SELECT c.id FROM assignments c WHERE c.task_id = a.task_id AND c.active = 1 AND c.lease_until_ms IS NOT NULL"
+    " ORDER BY c.created_hlc, c.id LIMIT 1) AS holder"
     " FROM assignments a LEFT JOIN lineages l ON l.session_uuid = a.session_uuid"
     " LEFT JOIN tasks t ON t.id = a.task_id WHERE a.created_hlc IS NOT NULL"
 )
@@ -125,11 +134,15 @@ def of_session(db: sqlite3.Connection, session: str) -> Row | None:
 
 
 def duplicate_work(db: sqlite3.Connection) -> list[Row]:
-    """Tasks held by more than one live session: shown, never stopped."""
+    """Tasks held by more than one live session: shown, never stopped. `claimed_by` is whose claim holds, if any."""
     return rows(
         db,
         "SELECT a.task_id AS id, t.title, count(*) AS sessions,"
-        " group_concat(coalesce(l.head, a.session_uuid)) AS session_uuids"
+        " group_concat(coalesce(l.head, a.session_uuid)) AS session_uuids,"
+        " (SELECT coalesce(m.head, c.session_uuid) FROM assignments c"
+        " LEFT JOIN lineages m ON m.session_uuid = c.session_uuid"
+        " WHERE c.task_id = a.task_id AND c.active = 1 AND c.lease_until_ms IS NOT NULL"
+        " ORDER BY c.created_hlc, c.id LIMIT 1) AS claimed_by"
         " FROM assignments a LEFT JOIN lineages l ON l.session_uuid = a.session_uuid"
         " LEFT JOIN sessions s ON s.id = coalesce(l.head, a.session_uuid) LEFT JOIN tasks t ON t.id = a.task_id"
         " WHERE a.active = 1 AND s.gone IS NOT 1 AND t.deleted IS NOT 1 AND t.status <> 'done'"
@@ -142,6 +155,10 @@ def find(db: sqlite3.Connection, ref: str) -> Row:
 
 
 def _read(found: list[Row]) -> list[Row]:
+    """`claim`: '' (given), 'held', or 'contested' (another's claim, made at once, was earlier)."""
     for row in found:
         row["active"] = bool(row["active"])
+        claimed = row["active"] and row["lease_until_ms"] is not None
+        row["claim"] = ("held" if row["holder"] == row["id"] else "contested") if claimed else ""
+        del row["holder"]
     return found

@@ -90,6 +90,7 @@ CREATE TABLE assignments (
   session_uuid TEXT,                  -- as assigned; bindings follow `lineages`
   created_hlc TEXT,
   ended_hlc TEXT, reason TEXT,
+  lease_until_ms INTEGER,             -- claimed: Unix time until which nobody else takes the task over; else NULL
   active INTEGER                      -- not ended, and the newest of its session's lineage
 );
 CREATE INDEX assignments_task ON assignments(task_id);

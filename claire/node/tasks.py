@@ -13,7 +13,7 @@ from claire.node.registers import Rank
 from claire.node.rows import Row, resolve, rows
 
 if TYPE_CHECKING:
-    from claire.node.node import Node
+    from claire.node.node import Node, Transaction
 
 STATUSES = ("todo", "in_progress", "blocked", "done")
 PRIORITIES = range(5)
@@ -119,6 +119,11 @@ def edit(node: "Node", ref: str, **fields: Any) -> Row:
 
 def set_status(node: "Node", ref: str, status: str) -> Row:
     return edit(node, ref, status=status)
+
+
+def move(tx: "Transaction", task_id: str, status: str) -> None:
+    """Set the status as part of something larger; what it was until now is replaced."""
+    tx.record(TaskChanged(task_id, TaskFields(status=status), seen(tx.db, "tasks", task_id, ["status"])))
 
 
 def remove(node: "Node", ref: str) -> Row:

@@ -55,7 +55,7 @@ bodies: st.SearchStrategy[Body] = st.one_of(
     ),
     st.builds(tasks.TaskLinked, ids, ids),
     st.builds(tasks.TaskUnlinked, ids, ids),
-    st.builds(assignments.AssignmentCreated, ids, ids, ids),
+    st.builds(assignments.AssignmentCreated, ids, ids, ids, st.none() | st.integers(0, 1 << 53)),
     st.builds(assignments.AssignmentEnded, ids, TEXTS),
     st.builds(
         sessions.SessionObserved,
