@@ -47,6 +47,13 @@ def pull(node: Node) -> int:
     return runner.observe(node, os.environ).recorded
 
 
+def deliver(node: Node) -> list[Row]:
+    """Type what is due on this host now, where no daemon does; the outcomes."""
+    from claire.fleet import runner
+
+    return runner.deliver(node, os.environ)
+
+
 def sync_now(node: Node, peer: str | None) -> list[Row]:
     """A round with every peer, or one; a row for each, by name."""
     from claire.sync import health

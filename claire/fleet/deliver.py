@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from claire.config import Home
 from claire.fleet import keystrokes
-from claire.fleet.host import Host
 from claire.fleet.keystrokes import Obstacle, Outcome, Result, Typist
 from claire.node import broadcasts, hlc, members, sessions
 from claire.node.broadcasts import BroadcastDelivered
@@ -90,6 +89,7 @@ class Deliverer:
 
     node: Node
     typist: Typist
+    stopping: Callable[[], bool] = lambda: False  # asked between targets, never in the midst of one
     _waiting: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def deliver(self) -> list[Row]:
@@ -118,7 +118,7 @@ class Deliverer:
         settled = [(row, self._explained(row, what)) for row, what in decided if isinstance(what, Result)]
         outcomes = self._settle(settled[:SETTLED_MAX])
         for row, what in decided:
-            if isinstance(what, Send):
+            if isinstance(what, Send) and not self.stopping():
                 outcomes += self._type(row, what)
         return outcomes
 
@@ -174,11 +174,7 @@ class Deliverer:
     def _found(self, claim: Row, names: Mapping[str, str]) -> Result:
         author = "" if claim["author"] == self.node.machine_id else names.get(claim["author"], claim["author"][:8])
         text = keystrokes.message(claim["text"] or "", claim["id"], author, bool(claim["raw"]))
-        homes = self.typist.host.homes
-        arrived = isinstance(text, str) and any(
-            keystrokes.submitted(homes, session, text, claim["at_ms"]) for session in claim["lineage"]
-        )
-        if arrived:
+        if isinstance(text, str) and self.typist.arrived(claim["lineage"], text, claim["at_ms"]):
             return Result(Outcome.DELIVERED, "seen in the session after the node had ended while typing")
         return Result(Outcome.UNVERIFIED, "the node ended while typing; look at the session")
 
@@ -204,7 +200,3 @@ def alone(home: Home) -> Iterator[bool]:
         yield keystrokes.flock(fd)
     finally:
         os.close(fd)
-
-
-def deliverer(node: Node, env: Mapping[str, str]) -> Deliverer:
-    return Deliverer(node, Typist(Host(env)))

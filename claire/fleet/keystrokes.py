@@ -12,7 +12,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -208,13 +208,17 @@ class Typist:
         except tmux.TmuxError as error:
             return Result(Outcome.UNVERIFIED, f"{error}")
         self.reached("entered")
-        if self._until(ACKNOWLEDGED_S, lambda: self._arrived(seat, text, started_ms)):
+        if self.arrived((seat.entry.session_id,), text, started_ms):
             self.reached("acknowledged")
             return Result(Outcome.DELIVERED)
         return Result(Outcome.UNVERIFIED, "Enter was pressed, and nothing says that the text arrived")
 
-    def _arrived(self, seat: Seat, text: str, since_ms: int) -> bool:
-        return submitted(self.host.homes, seat.entry.session_id, text, since_ms)
+    def arrived(self, session_ids: Sequence[str], text: str, since_ms: int) -> bool:
+        """Claude's files say so, now or in a moment; what it reads last it writes down a little later."""
+        return self._until(
+            ACKNOWLEDGED_S,
+            lambda: any(submitted(self.host.homes, session, text, since_ms) for session in session_ids),
+        )
 
     def _landed(self, seat: Seat, text: str) -> str:
         """The beginning of the composer's first row, if the composer holds our text."""

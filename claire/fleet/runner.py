@@ -1,21 +1,28 @@
-"""The fleet loop of the daemon: a pass when something moved, and now and then anyway."""
+"""The fleet loops of the daemon: watching this host, and delivering to it. Work is done when something moved."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
+import threading
 from collections.abc import Callable, Mapping
+from typing import Any
 
+from claire.fleet.deliver import Deliverer
+from claire.fleet.host import Host
+from claire.fleet.keystrokes import Typist
 from claire.fleet.observer import Observer, Pass
 from claire.node.errors import StorageError
 from claire.node.node import Node
+from claire.node.rows import Row
 
 PASS_S = 5.0  # without a sign that something moved
 GLANCE_S = 0.5  # looking at a few file stamps costs nothing
 BETWEEN_PASSES_S = 0.5
 
-log = logging.getLogger("claire.fleet")
+Stamps = tuple[int, ...]
+log = logging.getLogger(__name__)
 
 
 def observe(node: Node, env: Mapping[str, str]) -> Pass:
@@ -23,33 +30,44 @@ def observe(node: Node, env: Mapping[str, str]) -> Pass:
     return Observer(node, env).observe()
 
 
-async def run(
-    node: Node,
-    env: Mapping[str, str],
-    stop: asyncio.Event,
-    *,
-    pass_s: float = PASS_S,
-    monotonic: Callable[[], float] | None = None,
-) -> None:
-    """Passes until `stop`: within a second of a change that hooks or registry files show, else every `pass_s`."""
+def deliver(node: Node, env: Mapping[str, str]) -> list[Row]:
+    """Type what is due on this host and may be typed now; the outcomes. The daemon does so by itself."""
+    return Deliverer(node, Typist(Host(env))).deliver()
+
+
+async def run(node: Node, env: Mapping[str, str], stop: asyncio.Event, *, pass_s: float = PASS_S) -> None:
+    """Watch and deliver until `stop`; what is being typed is brought to its end first."""
+    ending = threading.Event()
     observer = Observer(node, env)
-    clock = monotonic or asyncio.get_running_loop().time
-    while not stop.is_set():
-        marks, due = stamps(observer), clock() + pass_s
-        await _pass(observer)
-        await _pause(stop, BETWEEN_PASSES_S)
-        while not stop.is_set() and clock() < due and stamps(observer) == marks:
-            await _pause(stop, GLANCE_S)
+    deliverer = Deliverer(node, Typist(Host(env)), stopping=ending.is_set)
+    homes = observer.host
 
+    def watched() -> Stamps:
+        return (_stamp(observer.spool.path), *_registries(homes))
 
-async def _pass(observer: Observer) -> None:
+    def awaited() -> Stamps:
+        return (_newest_event(node), *_registries(homes))
+
     try:
-        done = await asyncio.to_thread(observer.observe)
-    except StorageError as error:  # a full disk: the next pass may find room
-        log.error("fleet: %s", error)
-        return
-    if done.recorded:
-        log.info("fleet: %d sessions, %d changes recorded", done.sessions, done.recorded)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_repeat(lambda: _report(observer.observe()), watched, stop, pass_s))
+            group.create_task(_repeat(lambda: _tell(deliverer.deliver()), awaited, stop, pass_s))
+    finally:
+        ending.set()
+
+
+async def _repeat(work: Callable[[], Any], stamps: Callable[[], Stamps], stop: asyncio.Event, pass_s: float) -> None:
+    """Once now, then within a second of a new stamp, else every `pass_s`."""
+    clock = asyncio.get_running_loop().time
+    while not stop.is_set():
+        marks, due = stamps(), clock() + pass_s
+        try:
+            await asyncio.to_thread(work)
+        except StorageError as error:  # a full disk: the next round may find room
+            log.error("%s", error)
+        await _pause(stop, BETWEEN_PASSES_S)
+        while not stop.is_set() and clock() < due and stamps() == marks:
+            await _pause(stop, GLANCE_S)
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:
@@ -59,10 +77,21 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
         return
 
 
-def stamps(observer: Observer) -> tuple[int, ...]:
-    """Changes when a hook reports, or a registry file is written, made or removed."""
-    folders = [os.path.join(home, "sessions") for home in observer.host.homes]
-    return tuple(_stamp(path) for path in (observer.spool.path, *folders))
+def _report(done: Pass) -> None:
+    if done.recorded:
+        log.info("%d sessions, %d changes recorded", done.sessions, done.recorded)
+
+
+def _tell(outcomes: list[Row]) -> None:
+    for row in outcomes:
+        log.info(
+            "broadcast %s to session %s: %s %s", row["id"][:8], row["session_uuid"][:8], row["outcome"], row["why"]
+        )
+
+
+def _registries(host: Host) -> list[int]:
+    """A registry file that is written, made or removed moves the stamp of its folder."""
+    return [_stamp(os.path.join(home, "sessions")) for home in host.homes]
 
 
 def _stamp(path: str) -> int:
@@ -70,3 +99,8 @@ def _stamp(path: str) -> int:
         return os.stat(path).st_mtime_ns
     except OSError:
         return 0
+
+
+def _newest_event(node: Node) -> int:
+    with node.reading() as db:
+        return int(db.execute("SELECT coalesce(max(rowid), 0) FROM events").fetchone()[0])

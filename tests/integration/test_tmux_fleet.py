@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from claire.fleet import runner
-from claire.node import sessions
+from claire.node import broadcasts, sessions
 from claire.node.node import Node
 from tests.fleet.kit import FakeHost, host
 
@@ -27,7 +27,7 @@ def node(make_node: Callable[..., Node]) -> Node:
 @asynccontextmanager
 async def fleet(node: Node, host: FakeHost, **settings: float) -> AsyncIterator[None]:
     stop = asyncio.Event()
-    task = asyncio.create_task(runner.run(node, host.env, stop, **settings))  # type: ignore[arg-type]
+    task = asyncio.create_task(runner.run(node, host.env, stop, **settings))
     try:
         yield
     finally:
@@ -68,6 +68,29 @@ async def test_an_idle_fleet_writes_nothing(node: Node, host: FakeHost) -> None:
         await asyncio.sleep(3)
         with node.reading() as db:
             assert db.execute("SELECT count(*) FROM events").fetchone() == before
+
+
+async def test_a_broadcast_is_typed_when_its_session_is_idle(node: Node, host: FakeHost) -> None:
+    pane = await asyncio.to_thread(host.start_idle, FAKE_SLOW_SECONDS="20")
+    async with fleet(node, host, pass_s=60.0):
+        await until(node, ["idle"])
+        await asyncio.to_thread(pane.submit, "SLOW x")
+        await until(node, ["working"])
+        sent = broadcasts.send(node, pane.session_id, "hello")
+        pane.keys("Escape")
+        began = time.monotonic()
+        while not (outcome := outcome_of(node, sent["id"])):
+            assert time.monotonic() - began < WAIT_S
+            await asyncio.sleep(0.02)
+    assert outcome == "delivered"
+    assert time.monotonic() - began < 4.0
+    assert [line["display"] for line in host.history()] == ["SLOW x", f"[claire:{sent['id'][:8]}] hello"]
+
+
+def outcome_of(node: Node, broadcast_id: str) -> str | None:
+    with node.reading() as db:
+        outcome: str | None = broadcasts.find(db, broadcast_id)["targets"][0]["outcome"]
+        return outcome
 
 
 async def test_it_stops_at_once(node: Node, host: FakeHost) -> None:
