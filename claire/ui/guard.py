@@ -205,7 +205,8 @@ class Answer:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.begun = True
-            message = {**message, "headers": with_security(message.get("headers", ()))}
+            if message["status"] != 304:  # it has no content, and an idle round of two nodes is to stay small
+                message = {**message, "headers": with_security(message.get("headers", ()))}
         await self.send(message)
 
     async def refuse(self, refusal: Refusal, scope: Scope) -> None:

@@ -1,0 +1,119 @@
+"""Networks that cut, corrupt, trickle and hang: no event is lost, and the next round resumes."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+
+import httpx
+import pytest
+
+from claire.node import log, projects
+from claire.node.node import Node
+from claire.sync import peer as peer_module
+from claire.sync.peer import Peer, exchange, open_client
+from claire.sync.runner import attempt
+from tests.conftest import befriend
+from tests.integration.proxy import proxy
+from tests.sync.serving import serving
+
+MakeNode = Callable[..., Node]
+IDLE_BYTES_MAX = 400
+
+
+@pytest.fixture
+def pair(make_node: MakeNode) -> tuple[Node, Node]:
+    nodes = make_node("alpha"), make_node("beta")
+    befriend(*nodes)
+    return nodes
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with open_client() as made:
+        yield made
+
+
+def etag(node: Node) -> str:
+    with node.reading() as db:
+        return log.etag(db)
+
+
+async def test_an_idle_round_is_one_small_request(pair: tuple[Node, Node], client: httpx.AsyncClient) -> None:
+    a, b = pair
+    async with serving(b) as url, proxy(url) as way:
+        peer = Peer(way.url)
+        await exchange(a, client, peer)
+        before = sum(way.passed.values())
+        assert (await exchange(a, client, peer)).in_sync
+        assert sum(way.passed.values()) - before <= IDLE_BYTES_MAX
+
+
+async def test_n2_cut_after_every_byte_of_an_exchange(
+    pair: tuple[Node, Node], client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = pair
+    monkeypatch.setattr(peer_module._asked.retry, "stop", lambda state: True)  # every cut is felt
+    projects.create(a, "api")
+    projects.create(b, "web")
+    async with serving(b) as url, proxy(url) as whole:
+        peer = Peer(whole.url)
+        await exchange(a, client, peer)
+        size = whole.passed["down"]
+        cuts = 0
+        for cut in range(1, size + 50, 11):
+            projects.create(a, f"a{cut}")
+            projects.create(b, f"b{cut}")
+            async with proxy(url, cut_after=cut) as way, open_client() as fresh:
+                outcome = await attempt(a, fresh, [Peer(way.url, b.machine_id, peer.audience)])
+            cuts += bool(outcome.error)
+        assert cuts > 50
+        assert (await exchange(a, client, peer)).in_sync
+    assert etag(a) == etag(b)
+    with a.reading() as db:
+        assert log.recount(db) == {m: row for m, row in log.index(db).items() if row.count}
+
+
+@pytest.mark.parametrize(
+    "faults", [{"corrupt_at": 300}, {"corrupt_at": 900}, {"cut_after": 500, "half_close": True}, {"cut_after": 0}]
+)
+async def test_n2_corruption_and_half_closed_ends(
+    faults: dict[str, int], pair: tuple[Node, Node], client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = pair
+    monkeypatch.setattr(peer_module, "REQUEST_S_MAX", 1.0)
+    monkeypatch.setattr(peer_module, "WAIT_S", 0)
+    for number in range(20):
+        projects.create(b, f"b{number}")
+    async with serving(b) as url:
+        async with proxy(url, **faults) as way, open_client() as fresh:
+            outcome = await attempt(a, fresh, [Peer(way.url)])
+            assert outcome.error or outcome.exchange.refused
+        assert (await exchange(a, client, Peer(url))).in_sync
+    assert etag(a) == etag(b)
+
+
+async def test_n2_a_trickle_meets_the_deadline(pair: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = pair
+    monkeypatch.setattr(peer_module, "REQUEST_S_MAX", 1.0)
+    monkeypatch.setattr(peer_module, "WAIT_S", 0)
+    start = asyncio.get_running_loop().time()
+    async with serving(b) as url, proxy(url, bytes_a_read=1, pause_s=0.02) as way, open_client() as fresh:
+        outcome = await attempt(a, fresh, [Peer(way.url)])
+    assert "TimeoutError" in outcome.error
+    assert asyncio.get_running_loop().time() - start < 5
+
+
+async def test_n6_a_thousand_rounds_with_a_dead_peer_leak_nothing(
+    pair: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = pair
+    monkeypatch.setattr(peer_module._asked.retry, "stop", lambda state: True)
+    async with serving(b) as url, open_client() as fresh:
+        living, dead = Peer(url), Peer("http://127.0.0.1:1")
+        await attempt(a, fresh, [living])
+        before = len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
+        for number in range(1000):
+            outcome = await attempt(a, fresh, [dead if number % 5 == 0 else living])
+            assert bool(outcome.error) == (number % 5 == 0)
+        after = len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
+    assert abs(after[0] - before[0]) <= 2 and abs(after[1] - before[1]) <= 2
