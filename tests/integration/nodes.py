@@ -47,8 +47,8 @@ class ProcessNode:
         """The daemon; its sync listener keeps its port over restarts."""
         argv = [sys.executable, "-m", "claire", "node", "--port", "0", "--sync-port", str(self.sync_port)]
         with self.log.open("ab") as out:
-            self.process = subprocess.Popen(argv, env=self.env, stdout=out, stderr=out)
-        until(lambda: self.urls().get("pid") == self.process.pid, START_S, lambda: self.log.read_text())
+            process = self.process = subprocess.Popen(argv, env=self.env, stdout=out, stderr=out)
+        until(lambda: self.urls().get("pid") == process.pid, START_S, lambda: self.log.read_text())
 
     def urls(self) -> dict[str, Any]:
         with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):

@@ -57,7 +57,8 @@ def test_the_middle_of_a_line_is_killed_mid_exchange_again_and_again(make: Make)
     a, b, c = line(make, "a", "b", "c")
     until(lambda: equal(a, b, c))
     for number in range(20):
-        write_some(a, f"a{number}"), write_some(c, f"c{number}")
+        write_some(a, f"a{number}")
+        write_some(c, f"c{number}")
         if number % 3:  # else it is killed while it starts
             b.sync_url()
         b.kill()

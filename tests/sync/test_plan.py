@@ -1,15 +1,15 @@
 """Plans are decided from two indexes alone; ranges always cover what they were cut from."""
 
 from itertools import pairwise
-from typing import NamedTuple
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from claire.sync.plan import FANOUT_RANGES, FIRST, LAST, Plan, behind, between, cuts, missing, plan
 
 
-class Row(NamedTuple):
+class Row(msgspec.Struct, frozen=True):
     newest: str
     count: int
     digest: str

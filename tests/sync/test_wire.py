@@ -83,7 +83,7 @@ def test_a_payload_may_nest_sixteen_deep_and_hold_brackets_in_text() -> None:
     ],
 )  # fmt: skip
 def test_a_malformed_envelope_is_refused(fields: dict[str, str]) -> None:
-    assert wire.load(wire.dump([event(**fields)])).events == []
+    assert wire.load(wire.dump([msgspec.structs.replace(event(), **fields)])).events == []
 
 
 @pytest.mark.parametrize(
