@@ -2,8 +2,10 @@
 
 import sqlite3
 
-from claire.node import assignments, conflicts, members, projects, sessions
+from claire.node import assignments, conflicts, hlc, members, projects, sessions
 from claire.node.rows import Row, rows
+
+HEARD_MS = 5 * 60_000  # a host heard of since then is awake
 
 
 def overview(db: sqlite3.Connection, own: str) -> Row:
@@ -24,6 +26,17 @@ def overview(db: sqlite3.Connection, own: str) -> Row:
             db, "SELECT kind, machine_id, detail, first_ms, last_ms, count FROM alarms ORDER BY last_ms DESC"
         ),
     }
+
+
+def stalled(live: list[Row], hosts: list[Row], now_ms: int) -> list[Row]:
+    """Sessions that work and are silent, on hosts that are not: of a host asleep nobody knows what its sessions do."""
+    heard = {host["id"] for host in hosts if host["own"] or now_ms - _heard_ms(host) <= HEARD_MS}
+    return [row for row in live if row["machine_id"] in heard and sessions.stalled(row, now_ms)]
+
+
+def _heard_ms(host: Row) -> int:
+    wrote_ms = hlc.decode(host["newest"])[0] if host["newest"] else 0
+    return max(wrote_ms, host["last_contact_ms"] or 0)
 
 
 def with_tasks(db: sqlite3.Connection, found: list[Row]) -> list[Row]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from claire.node.node import Node
 
 STALE_MS = 5 * 60_000  # an unchanged session is recorded again only when what the log says is this old
+STALLED_MS = 20 * 60_000  # long thought and long builds are quiet for minutes; longer is worth a look
 NEEDS_PERSON = ("permission", "question", "dialog", "rate-limited", "error", "crashed", "interrupted")
 
 
@@ -193,6 +194,16 @@ def links(db: sqlite3.Connection, session: str) -> list[Row]:
 def seen_ms(row: Row) -> int:
     """When a session was last heard of, by its host's clock."""
     return max(row["last_seen_ms"] or 0, hlc.decode(row["observed_hlc"])[0])
+
+
+def stalled(row: Row, now_ms: int) -> bool:
+    """It is said to work, and shows no sign of it. Whether its host still says anything is another question."""
+    return row["state"] == "working" and now_ms - active_ms(row) > STALLED_MS
+
+
+def active_ms(row: Row) -> int:
+    """When the session itself last did something, by its host's clock."""
+    return max(row["last_seen_ms"] or 0, row["since_ms"] or 0)
 
 
 def _read(row: Row) -> Row:

@@ -64,6 +64,11 @@ def _task_changed(payload: Payload, label: Label) -> str:
     return f"task {label(payload['task_id'])}: {_changes(payload, label)}"
 
 
+def _bound(payload: Payload, label: Label) -> str:
+    verb = "given to" if payload.get("lease_until_ms") is None else "claimed by"
+    return f"task {label(payload['task_id'])} {verb} {label(payload['session_uuid'])}"
+
+
 def _session_observed(payload: Payload, label: Label) -> str:
     seen = payload["session"]
     name = seen.get("name") or seen.get("tmux_name") or seen["session_uuid"][:SHORT_CHARS]
@@ -99,7 +104,7 @@ TELLERS: dict[str, Callable[[Payload, Label], str]] = {
     "task_unlinked": lambda p, label: (
         f"task {label(p['task_id'])} no longer waits for {label(p['blocked_by'])}"
     ),
-    "assignment_created": lambda p, label: f"task {label(p['task_id'])} given to {label(p['session_uuid'])}",
+    "assignment_created": _bound,
     "assignment_ended": lambda p, label: (
         "a task taken back" + (f": {p['reason']}" if p.get("reason") else "")
     ),

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 POISON = "P\x1b]52;c;aGk=\x07\x1b[2J\x9b31m\x1b[31m\r\x7f\u202e\x00\x08[red]b[/red]\n\u2028<b>%s{0}$(id)`id`"
 PROJECT = "aaaa0000-0000-4000-8000-00000000000a"
 TASK, OTHER = "bbbb0000-0000-4000-8000-00000000000b", "bbbb1111-0000-4000-8000-00000000000b"
-SESSION = "cccc0000-0000-4000-8000-00000000000c"
+SESSION, RIVAL = "cccc0000-0000-4000-8000-00000000000c", "cccc1111-0000-4000-8000-00000000000c"
 GROUP, PEER = f"web {POISON}", "dddd0000-0000-8000-8000-00000000000d"
 TIMEOUT_S = 30
 
@@ -55,6 +55,8 @@ CALLS = {
     "task restore": ["task", "restore", TASK],
     "task link": ["task", "link", TASK, OTHER],
     "task unlink": ["task", "unlink", TASK, OTHER],
+    "task claim": ["task", "claim", OTHER, "--session", SESSION],
+    "task release": ["task", "release", "--session", SESSION],
     "assign": ["assign", OTHER, SESSION],
     "unassign": ["unassign", TASK],
     "note": ["note", TASK, "noted"],
@@ -108,6 +110,9 @@ def poison(node: Node) -> None:
             sessions.SessionObserved(msgspec.structs.replace(seen, session_uuid=POISON, state="permission")),
             sessions.SessionSucceeded(POISON, SESSION, POISON),
             assignments.AssignmentCreated("ffff0000-0000-4000-8000-00000000000f", TASK, SESSION),
+            sessions.SessionObserved(msgspec.structs.replace(seen, session_uuid=RIVAL, state="working", since_ms=1)),
+            assignments.AssignmentCreated("ffff1111-0000-4000-8000-00000000000f", TASK, RIVAL, 1 << 53),
+            assignments.AssignmentCreated("ffff2222-0000-4000-8000-00000000000f", TASK, SESSION, 1 << 53),
             groups.GroupDefined("web", POISON[:1]),
             groups.GroupDefined(GROUP, POISON),
             updates_.UpdateAdded(POISON, POISON, TASK),

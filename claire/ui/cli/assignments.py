@@ -1,8 +1,8 @@
-"""`claire assign`, `claire unassign`"""
+"""`claire assign`, `claire unassign`, `claire task claim`, `claire task release`"""
 
 from __future__ import annotations
 
-from claire.node import assignments, groups
+from claire.node import assignments, claims, groups
 from claire.node.errors import NotFound, UsageError
 from claire.ui import text
 from claire.ui.cli.context import Context, Result
@@ -33,6 +33,28 @@ def _members(ctx: Context, group: str) -> list[str]:
 def unassign(ctx: Context, task: str | None) -> Result:
     rows = assignments.unassign(ctx.node, ctx.task(task))
     return Result(rows, [_said("took", row) for row in rows])
+
+
+def claim(ctx: Context, task: str, session: str | None, lease: str | None) -> Result:
+    from claire.ui.cli.when import length
+
+    lease_ms = claims.LEASE_MS if lease is None else length(lease)
+    row = claims.claim(ctx.node, task, ctx.session(session), lease_ms)
+    return Result(row, [f"{_said('claimed', row)} for {text.age(lease_ms)}"], notes=["claim it again in time, or others may take it"])
+
+
+def release(ctx: Context, task: str | None, session: str | None) -> Result:
+    row = claims.release(ctx.node, ctx.session(session), task)
+    return Result(row, [_said("released", row)])
+
+
+def holding(row: Row, now_ms: int) -> str:
+    """How an assignment is held: ` (claimed, 40m left)`, ` (claim contested: ...)`, nothing where it was given."""
+    if row["claim"] == "contested":
+        return " (claim contested: another session's was earlier)"
+    if row["claim"] and claims.lapsed(row, now_ms):
+        return f" (claim lapsed {text.age(now_ms - row['lease_until_ms'])} ago)"
+    return f" (claimed, {text.age(row['lease_until_ms'] - now_ms)} left)" if row["claim"] else ""
 
 
 def _said(what: str, row: Row) -> str:

@@ -22,6 +22,7 @@ MY_TASK = Argument("task", "Id of a task; inside a Claude session its current on
 OF_PROJECT = Option("--project -p", "Only this project.", complete="project")
 HISTORY = Option("--history", "Every event that made it what it is.", kind=bool)
 LIMIT = Option("--limit -n", "At most so many rows.", kind=int)
+BY_SESSION = Option("--session", "For this session; inside a Claude session that one.", complete="session")
 SINCE = Option("--since", "From then on: 2h, 7d, 9:00, yesterday, 2026-11-22.")
 SINCE_NEEDED = Option("--since", "From then on: 2h, 7d, 9:00, yesterday, 2026-11-22.", default="yesterday")
 
@@ -108,9 +109,10 @@ COMMANDS = [
         "List tasks: what is open first, the most urgent on top.",
         OF_PROJECT,
         Option("--status -s", "Only tasks in this status.", choices=TASK_STATUSES),
+        Option("--ready", "Only what can begin now: nobody holds it, it waits for nothing.", kind=bool),
         Option("--deleted", "Removed ones instead.", kind=bool),
         LIMIT,
-        examples=["claire task list", "claire task list -p api -s todo", "claire task list --json"],
+        examples=["claire task list", "claire task list -p api -s todo", "claire task list --ready --json"],
         group=WORK,
     ),
     Command(
@@ -214,6 +216,25 @@ COMMANDS = [
         ),
         Option("--group -g", "Every live session of this group.", complete="group"),
         examples=["claire assign 3f2a 9d0c41aa", "claire assign 3f2a --group backend"],
+        group=WORK,
+    ),
+    Command(
+        "task claim",
+        "claire.ui.cli.assignments:claim",
+        "Take a task for a session, for a while; claimed again it is held longer.",
+        TASK,
+        BY_SESSION,
+        Option("--lease", "Until when nobody else may take it: 30m, 2h; an hour where nothing is said."),
+        examples=["claire task claim 3f2a", "claire task claim 3f2a --session api-1 --lease 30m"],
+        group=WORK,
+    ),
+    Command(
+        "task release",
+        "claire.ui.cli.assignments:release",
+        "Give a task back, so that another session may take it.",
+        MY_TASK,
+        BY_SESSION,
+        examples=["claire task release", "claire task release 3f2a --session api-1"],
         group=WORK,
     ),
     Command(

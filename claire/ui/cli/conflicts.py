@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from claire.node import claims
 from claire.node import conflicts as contested
 from claire.ui import text
 from claire.ui.cli.context import Context, Result, View
@@ -17,6 +18,7 @@ SETTLE = {
     ("task", "title"): "claire task edit {id} --title ...",
     ("task", "description"): "claire task edit {id} --desc ...",
     ("task", "priority"): "claire task edit {id} --prio ...",
+    ("task", "claim"): "claire task release {id} --session SESSION",
     ("task", "project_id"): "claire task edit {id} --project ...",
     ("project", "deleted"): "claire project rm|restore {id}",
     ("project", "merged_into"): "claire project merge {id} ...",
@@ -27,7 +29,7 @@ SETTLE = {
 
 def conflicts(ctx: Context) -> Result:
     with ctx.node.reading() as db:
-        rows = contested.list_conflicts(db)
+        rows = contested.list_conflicts(db) + claims.contested(db)
     return Result(rows, lambda view: _shown(rows, view), notes=[] if rows else ["no conflicts"])
 
 

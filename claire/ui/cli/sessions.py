@@ -62,6 +62,10 @@ def heard(row: Row, now_ms: int) -> str:
     return f"{text.age(now_ms - sessions.seen_ms(row))} ago"
 
 
+def quiet(row: Row, now_ms: int) -> str:
+    return f"quiet for {text.age(now_ms - sessions.active_ms(row))}"
+
+
 def table(rows: list[Row], view: View) -> list[Line]:
     head = ["ID", "STATE", "HOST??", "NAME*", "TASK*?", "SEEN???", "FOLDER*????"]
     cells = [

@@ -6,6 +6,7 @@ from claire.node import assignments, decisions, history, names, projects, tasks,
 from claire.node.errors import NotFound
 from claire.ui import text
 from claire.ui.cli import log
+from claire.ui.cli.assignments import holding
 from claire.ui.cli.context import Context, Result, View
 from claire.ui.cli.projects import counts
 from claire.ui.cli.tasks import table
@@ -76,13 +77,18 @@ def _task(row: Row, view: View) -> list[Line]:
             ("priority", f"P{row['priority']}"),
             ("conflict", (contested, "wait") if row["conflicts"] else ""),
             *(("waits for", _waits(other)) for other in row["waits_for"]),
-            *(("session", f"{text.short(a['current_session'])} {a['session']}") for a in row["assignments"]),
+            *(("session", _held(a, view)) for a in row["assignments"]),
             ("changed", f"{text.since(row['updated_hlc'] or row['created_hlc'], view.now_ms)} ago"),
             ("text", row["description"]),
         ],
         view.width,
     )
     return lines + _around(row, view)
+
+
+def _held(row: Row, view: View) -> str:
+    name = f" {row['session']}" if row["session"] else ""
+    return text.short(row["current_session"]) + name + holding(row, view.now_ms)
 
 
 def _waits(other: Row) -> str:

@@ -21,18 +21,18 @@ ROWS_PER_PART = 12
 def status(ctx: Context, project: str | None, group: str | None, at: str | None, quiet: bool) -> Result:
     if at is None:
         with ctx.node.reading() as db:
-            data = gather(db, ctx.node.machine_id, project, group)
+            data = gather(db, ctx.node.machine_id, ctx.now_ms(), project, group)
         return Result(data, [_summary(data)] if quiet else lambda view: screen(data, view))
     from claire.node import past
     from claire.ui.cli.when import moment
 
     at_ms = moment(at, ctx.now_ms())
     with past.as_of(ctx.node, at_ms) as db:
-        data = gather(db, ctx.node.machine_id, project, group)
+        data = gather(db, ctx.node.machine_id, at_ms, project, group)
     return Result(data, [_summary(data)] if quiet else lambda view: screen(data, view.at(at_ms)))
 
 
-def gather(db: sqlite3.Connection, own: str, project: str | None, group: str | None) -> Row:
+def gather(db: sqlite3.Connection, own: str, now_ms: int, project: str | None, group: str | None) -> Row:
     """The overview, narrowed to a project or group, with the blocked tasks and what each waits for."""
     data = overview.overview(db, own)
     only = projects.find(db, project)["id"] if project is not None else None
@@ -47,6 +47,7 @@ def gather(db: sqlite3.Connection, own: str, project: str | None, group: str | N
         _keep_project(data, only)
     if group is not None:
         _keep_group(db, data, group)
+    data["stalled"] = overview.stalled(data["sessions"], data["hosts"], now_ms)
     return data
 
 
@@ -78,7 +79,8 @@ def _summary(data: Row) -> str:
 def screen(data: Row, view: View) -> list[Line]:
     waiting = {session["id"] for session in data["needs_you"]}
     others = [s for s in sorted(data["sessions"], key=sessions.urgency) if s["id"] not in waiting]
-    lines: list[Line] = [[(_summary(data), "bold")]]
+    summary = _summary(data)
+    lines: list[Line] = [[(text.cut(summary, view.width) if view.width else summary, "bold")]]
     lines += _part("NEEDS YOU", _needs(data, view), "")
     lines += _wrong(data, view)
     lines += _part("SESSIONS", _sessions(others, view), "claire session list")
@@ -140,12 +142,21 @@ SAID_BY_STATE = ("permission prompt", "input needed", "dialog open")
 
 def _wrong(data: Row, view: View) -> list[Line]:
     said = [f"{text.plural(data['conflicts'], 'conflict')}: claire conflicts"] if data["conflicts"] else []
+    said += [_doubled(d) for d in data["duplicate_work"]]
     said += [
-        f"{text.short(d['id'])} is held by {d['sessions']} sessions: {text.first_line(d['title'])}"
-        for d in data["duplicate_work"]
+        f"{text.short(s['id'])} {sessions.label(s)} on {s['host']} works, {sessions.quiet(s, view.now_ms)}"
+        for s in data["stalled"]
     ]
     said += [f"{a['kind']}: {a['detail']} ({a['count']} times)" for a in data["alarms"]]
     return [[], *text.table(["", "*"], [[("!", "alarm"), line] for line in said], view.width)[1:]] if said else []
+
+
+def _doubled(row: Row) -> str:
+    title = text.first_line(row["title"])
+    if row["claimed_by"]:
+        holder = text.short(row["claimed_by"])
+        return f"{text.short(row['id'])} is contested by {row['sessions']} sessions, {holder} holds it: {title}"
+    return f"{text.short(row['id'])} is held by {row['sessions']} sessions: {title}"
 
 
 def _sessions(rows: list[Row], view: View) -> list[Line]:

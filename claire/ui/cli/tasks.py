@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from claire.node import names, projects, tasks
+from claire.node import claims, names, projects, tasks
 from claire.node.errors import UsageError
 from claire.ui import text
 from claire.ui.cli.context import Context, Result, View
@@ -18,10 +18,17 @@ def add(ctx: Context, project: str, title: list[str], prio: int | None, desc: st
     return said("added", tasks.add(ctx.node, project, " ".join(title), ctx.long_text(desc) or "", priority))
 
 
-def list_(ctx: Context, project: str | None, status: str | None, deleted: bool, limit: int | None) -> Result:
+def list_(
+    ctx: Context, project: str | None, status: str | None, ready: bool, deleted: bool, limit: int | None
+) -> Result:
+    if ready and (status or deleted):
+        raise UsageError("--ready says it all: no --status or --deleted with it", "claire task list --ready")
     with ctx.node.reading() as db:
         only = projects.find(db, project)["id"] if project is not None else None
-        rows = tasks.list_tasks(db, only, status, deleted=deleted, limit=-1 if limit is None else limit)
+        if ready:
+            rows = claims.ready(db, ctx.now_ms(), only)[:limit]
+        else:
+            rows = tasks.list_tasks(db, only, status, deleted=deleted, limit=-1 if limit is None else limit)
         known = names.of_projects(db)
     for row in rows:
         row["project"] = known.get(row["project_id"], "")

@@ -13,14 +13,28 @@ AGO_DIGITS_MAX = 6
 def moment(said: str, now_ms: int, zone: tzinfo | None = None) -> int:
     """Unix milliseconds of what was said, in the reader's own time zone where the text names none."""
     text = said.strip().lower()
-    count, unit = text[:-1], text[-1:]
-    if count.isascii() and count.isdecimal() and len(count) <= AGO_DIGITS_MAX and unit in UNITS_MS:
-        return now_ms - int(count) * UNITS_MS[unit]
+    if (ago_ms := _length(text)) is not None:
+        return now_ms - ago_ms
     now = datetime.fromtimestamp(now_ms / 1000).astimezone(zone)
     try:
         return int(_calendar(text, now).timestamp() * 1000)
     except (ValueError, OverflowError):
         raise UsageError(f"{said!r} is not a time", "2h, 7d, 9:00, yesterday, 2026-11-22 or 2026-11-22T09:00") from None
+
+
+def length(said: str) -> int:
+    """Milliseconds of a duration like `30m`."""
+    found = _length(said.strip().lower())
+    if found is None:
+        raise UsageError(f"{said!r} is not a length of time", "90s, 30m, 2h or 1d")
+    return found
+
+
+def _length(text: str) -> int | None:
+    count, unit = text[:-1], text[-1:]
+    if count.isascii() and count.isdecimal() and len(count) <= AGO_DIGITS_MAX and unit in UNITS_MS:
+        return int(count) * UNITS_MS[unit]
+    return None
 
 
 def _calendar(text: str, now: datetime) -> datetime:
