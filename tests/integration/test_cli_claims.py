@@ -25,18 +25,17 @@ def claire(tmp_path: Path) -> Claire:
 
 def test_a_session_takes_work_and_gives_it_back(claire: Claire) -> None:
     task = claire.data("task", "add", "api", "fix it")["id"]
-    inside = {"CLAUDE_CODE_SESSION_ID": SESSION}
     assert [row["id"] for row in claire.data("task", "list", "--ready")] == [task]
-    assert "for 30m" in claire("task", "claim", task, "--lease", "30m", **inside)
+    assert "for 30m" in claire("task", "claim", task, "--lease", "30m", CLAUDE_CODE_SESSION_ID=SESSION)
     assert claire.data("task", "list", "--ready") == []
     assert "is held by session 9d0c41aa one on here" in claire("task", "claim", task, "--session", "two", code=5)
     assert "(claimed, 29m left)" in claire("task", "show", task)
-    claire("task", "release", **inside)
+    claire("task", "release", CLAUDE_CODE_SESSION_ID=SESSION)
     assert [row["status"] for row in claire.data("task", "list", "--ready")] == ["todo"]
     assert "claimed by" in claire("log")
-    claire("task", "release", **inside, code=3)
-    claire("task", "claim", task, "--lease", "soon", **inside, code=2)
-    claire("task", "claim", task, "--lease", "1s", **inside, code=2)
+    claire("task", "release", CLAUDE_CODE_SESSION_ID=SESSION, code=3)
+    claire("task", "claim", task, "--lease", "soon", CLAUDE_CODE_SESSION_ID=SESSION, code=2)
+    claire("task", "claim", task, "--lease", "1s", CLAUDE_CODE_SESSION_ID=SESSION, code=2)
     claire("task", "claim", task, code=2)  # of which session?
     claire("task", "list", "--ready", "--status", "todo", code=2)
 

@@ -40,7 +40,8 @@ def claim(ctx: Context, task: str, session: str | None, lease: str | None) -> Re
 
     lease_ms = claims.LEASE_MS if lease is None else length(lease)
     row = claims.claim(ctx.node, task, ctx.session(session), lease_ms)
-    return Result(row, [f"{_said('claimed', row)} for {text.age(lease_ms)}"], notes=["claim it again in time, or others may take it"])
+    told = f"{_said('claimed', row)} for {text.age(lease_ms)}"
+    return Result(row, [told], notes=["claim it again in time, or others may take it"])
 
 
 def release(ctx: Context, task: str | None, session: str | None) -> Result:
