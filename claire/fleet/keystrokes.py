@@ -33,6 +33,7 @@ TAB_SPACES = 4
 HISTORY_BYTES = 262_144
 CLOCK_SLACK_MS = 1_000
 GUARD_CHARS = 24
+NAME_CHARS_MAX = 40
 READY = ("idle", "shell")
 MEANS_SOMETHING = ("/", "!", "#", "@", "&")
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -78,7 +79,8 @@ def message(text: str, broadcast_id: str, author: str = "", raw: bool = False) -
     elif cleaned.startswith(MEANS_SOMETHING):
         return Obstacle(f"a leading {cleaned[0]} is a command to Claude Code; allow it with --raw")
     else:
-        framed = f"[claire:{broadcast_id[:8]}{f' from {author}' if author else ''}] {cleaned}"
+        frame = f"[claire:{broadcast_id[:8]}{f' from {author[:NAME_CHARS_MAX]}' if author else ''}]"
+        framed = f"{clean(frame).replace(chr(10), ' ')} {cleaned}"  # id and name are foreign text, too
     if len(framed.encode()) > MESSAGE_BYTES_MAX:
         return Obstacle(f"the text is longer than {MESSAGE_BYTES_MAX} bytes")
     return framed

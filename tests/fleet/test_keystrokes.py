@@ -281,6 +281,14 @@ def test_k5_a_leading_character_needs_raw(text: str) -> None:
     assert message(text, "0123456789", raw=True) == clean(text)
 
 
+def test_k5_an_author_cannot_name_itself_out_of_the_paste() -> None:
+    """A member's name is foreign text, and so is the id of its broadcast; both stand in the frame."""
+    framed = keystrokes.message("hello", "ab\x1b[201~\r", "eve\x1b[201~\r\n/clear" + "x" * 99)
+    assert isinstance(framed, str)
+    assert framed == keystrokes.clean(framed) and "\n" not in framed
+    assert framed.startswith("[claire:ab[201~ from eve[201~ /clear") and framed.endswith("] hello") and len(framed) < 80
+
+
 def test_k5_too_long_or_empty() -> None:
     assert isinstance(message("x" * 100_000, "0123456789"), Obstacle)
     assert isinstance(message(" \n\x1b ", "0123456789"), Obstacle)
