@@ -44,6 +44,11 @@ class Home(msgspec.Struct, frozen=True):
         return os.path.join(self.config, "node.key")
 
     @property
+    def next_key_file(self) -> str:
+        """A new key until it is the node's: only while a rotation is under way."""
+        return self.key_file + ".next"
+
+    @property
     def settings_file(self) -> str:
         return os.path.join(self.config, "claire.toml")
 

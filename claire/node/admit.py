@@ -89,6 +89,7 @@ def _take(node: "Node", events: list[Event], trusted: dict[str, bytes], receipt:
             for event in fresh:
                 fold.apply(event)
             fold.flush()
+            members.restore(tx.db)
             tx.wrote = True
         _raise_alarms(tx.db, node, receipt, fresh)
     receipt.accepted += len(fresh)

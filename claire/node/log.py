@@ -195,6 +195,20 @@ def set_aside(db: sqlite3.Connection, machine_id: str, through: str) -> int:
     return len(found)
 
 
+def bring_back(db: sqlite3.Connection, machine_id: str, through: str) -> int:
+    """Put events up to `through` that were set aside into the set again: their revocation turned out void."""
+    within = "machine_id = ? AND hlc <= ?"
+    found = list(_events(db.execute(f"SELECT {COLUMNS} FROM events_aside WHERE {within}", (machine_id, through))))
+    there = known(db, [event.uuid for event in found])
+    append(db, [event for event in found if event.uuid not in there])
+    db.execute(f"DELETE FROM events_aside WHERE {within}", (machine_id, through))
+    return len(found) - len(there)
+
+
+def machines_aside(db: sqlite3.Connection) -> list[str]:
+    return [machine for (machine,) in db.execute("SELECT DISTINCT machine_id FROM events_aside")]
+
+
 def reindex(db: sqlite3.Connection, machine_id: str) -> None:
     """Recompute a machine's index row from its events."""
     db.execute("DELETE FROM log_index WHERE machine_id = ?", (machine_id,))

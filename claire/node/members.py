@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from claire.node.node import Node, Transaction
 
 LATEST = "~"  # sorts after every stamp
+FINGERPRINT_DIGITS = 24
 
 
 @event_type("node_joined")
@@ -114,6 +116,19 @@ def settle(db: sqlite3.Connection, _machines: Iterable[str]) -> None:
         replay_events(db)  # what they said is folded already; rare, and a replay is always right
 
 
+def restore(db: sqlite3.Connection) -> None:
+    """Bring back events whose revocation turned out void: its issuer was revoked itself, from before it said so.
+
+    Asked after a batch is folded whole, never while one is: in the middle of a replay no revocation is known yet.
+    """
+    aside = set(log.machines_aside(db))
+    if not aside:
+        return
+    cuts = {machine: stamp or LATEST for machine, stamp in db.execute("SELECT id, through_hlc FROM members")}
+    if sum(log.bring_back(db, machine, cuts[machine]) for machine in aside & cuts.keys()):
+        replay_events(db)
+
+
 Admission = tuple[str, str, str, str, str]  # issuer, machine_id, public_key, name, hlc
 Revocation = tuple[str, str, str, str]  # issuer, machine_id, through_hlc, hlc
 Admitted = dict[str, tuple[str, str, str | None]]  # machine -> (public_key, name, admitted by)
@@ -165,6 +180,12 @@ def proves(public_key: str, machine_id: str) -> bool:
     return len(raw) == identity.KEY_BYTES and identity.machine_id(raw) == machine_id
 
 
+def fingerprint(public_key: str) -> str:
+    """What two people compare by eye or voice: 96 bits of the key's SHA-256, six groups of four hex digits."""
+    digits = sha256(bytes.fromhex(public_key)).hexdigest()
+    return " ".join(digits[start : start + 4] for start in range(0, FINGERPRINT_DIGITS, 4))
+
+
 def announce(node: "Node", name: str, addresses: list[str], version: str) -> bool:
     """Say who and where this node is, if that has changed; True if it has."""
     with node.writing() as tx:
@@ -187,15 +208,22 @@ def admit(tx: "Transaction", public_key: str, name: str) -> str:
     return machine
 
 
-def revoke(node: "Node", ref: str) -> Row:
-    """Cut a node off everywhere; what it wrote so far, as far as this node holds it, stays."""
+def revoke(node: "Node", ref: str, since_ms: int | None = None) -> Row:
+    """Cut a node off everywhere; what it wrote so far, as far as this node holds it, stays.
+
+    With `since_ms` only what it wrote before that moment stays: for a key that was stolen some time ago.
+    """
     with node.writing() as tx:
         member = find(tx.db, ref)
         if member["id"] == node.machine_id:
             raise Refused("a node does not revoke itself", "run this on another node of the fleet")
         through = log.newest_own(tx.db, member["id"]) or hlc.start(member["id"])
+        if since_ms is not None:
+            through = min(through, hlc.encode(max(0, since_ms), 0, member["id"]))
         tx.db.execute("DELETE FROM pins WHERE machine_id = ?", (member["id"],))
+        tx.db.execute("DELETE FROM allow_send WHERE machine_id = ?", (member["id"],))
         tx.record(NodeRevoked(member["id"], through))
+        restore(tx.db)
         return find(tx.db, member["id"])
 
 

@@ -123,12 +123,20 @@ class Node:
         )
 
         loaded = identity.load(self.home.key_file)
+        if loaded.machine_id != self.machine_id and os.path.exists(self.home.next_key_file):
+            loaded = identity.load(self.home.next_key_file)  # a rotation was cut after its commit
+            if loaded.machine_id == self.machine_id:
+                os.replace(self.home.next_key_file, self.home.key_file)
         if loaded.machine_id != self.machine_id:
             raise Refused(
                 f"the key in {self.home.key_file} is not the one this database was made with",
                 "restore the matching key file, or run `claire doctor`",
             )
         return loaded
+
+    def become(self, identity: "Identity") -> None:
+        """Write under another key from now on. For a rotation alone, in its transaction."""
+        self.machine_id, self.identity = identity.machine_id, identity
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -176,6 +184,9 @@ class Node:
 
     def stamp(self, db: sqlite3.Connection, body: Body) -> Event:
         """A signed event of this node with the next stamp; nothing is stored yet."""
+        (own,) = db.execute("SELECT value FROM meta WHERE key = 'machine_id'").fetchone()
+        if own != self.machine_id:
+            raise Refused("this node has taken a new key meanwhile", "run the command again")
         payload = write_payload(body)
         if len(payload.encode()) > EVENT_BYTES_MAX:
             raise UsageError(f"the text is too long: an event holds at most {EVENT_BYTES_MAX // 1024} KiB")

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from claire.node import assignments, conflicts, hlc, members, projects, sessions
+from claire.node import assignments, broadcasts, conflicts, hlc, members, projects, sessions
 from claire.node.rows import Row, rows
 
 HEARD_MS = 5 * 60_000  # a host heard of since then is awake
@@ -57,6 +57,7 @@ def with_tasks(db: sqlite3.Connection, found: list[Row]) -> list[Row]:
 
 def hosts(db: sqlite3.Connection, own: str) -> list[Row]:
     """Every member with its freshness: when it last wrote, when we last spoke, how far behind it is."""
+    may_type, suspended = broadcasts.allowed_authors(db) | {own}, members.suspended(db, own)
     talked = {row["machine_id"]: row for row in rows(db, "SELECT * FROM peers")}
     counts = dict(db.execute("SELECT machine_id, count(*) FROM sessions WHERE gone IS NOT 1 GROUP BY 1"))
     found = []
@@ -69,6 +70,9 @@ def hosts(db: sqlite3.Connection, own: str) -> list[Row]:
                 "own": member["id"] == own,
                 "state": member["state"],
                 "version": member["version"],
+                "fingerprint": members.fingerprint(member["public_key"]),
+                "may_type": member["id"] in may_type,
+                "suspended": member["id"] in suspended,
                 "sessions": counts.get(member["id"], 0),
                 "newest": member["newest"],
                 "last_contact_ms": peer.get("last_contact_ms"),

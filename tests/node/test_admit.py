@@ -222,3 +222,31 @@ def test_events_about_things_nobody_knows_wait_for_them(pair: tuple[Node, Node])
     other.receive([created])
     with other.reading() as db:
         assert [t["title"] for t in tasks.list_tasks(db)] == ["later"]
+
+
+def test_p2_a_thief_that_revokes_first_is_undone_by_a_lower_cut(make_node: Callable[..., Node], clock: Clock) -> None:
+    """The thief cuts the owner off at a third node; there the user takes the thief's last hour back."""
+    owner, third, thief = make_node("owner"), make_node("third"), make_node("thief")
+    befriend(owner, third, thief)
+    projects.create(owner, "mine")
+    for node in (owner, third, thief):
+        for other in (owner, third, thief):
+            node.receive(everything(other))
+    clock.now_ms += 3_600_000
+    projects.create(owner, "later")
+    third.receive(everything(owner))
+    clock.now_ms += 1000
+    with thief.writing() as tx:
+        tx.record(members.NodeRevoked(owner.machine_id, hlc.start(owner.machine_id)))
+    third.receive(everything(thief))
+    with third.reading() as db:
+        assert projects.list_projects(db) == [] and owner.machine_id in members.revoked(db)
+    members.revoke(third, thief.machine_id, since_ms=clock.now_ms - 500)
+    with third.reading() as db:
+        assert {project["name"] for project in projects.list_projects(db)} == {"mine", "later"}
+        assert owner.machine_id not in members.revoked(db)
+        (aside,) = db.execute("SELECT DISTINCT machine_id FROM events_aside").fetchone()
+        assert aside == thief.machine_id
+    owner.receive(everything(third))
+    third.receive(everything(owner))
+    assert etag(owner) == etag(third)
