@@ -57,13 +57,13 @@ def run_node(home: Home, settings: Settings, say: Say, *, sign_in: bool = False)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("httpx", "hypercorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    with Node(home) as node, _alone(home):
+    with Node(home) as node, alone(home):
         asyncio.run(Daemon(node, settings, say).run(sign_in))
 
 
 @contextmanager
-def _alone(home: Home) -> Iterator[None]:
-    """Hold node.lock; the lock ends with the process, however that ends."""
+def alone(home: Home) -> Iterator[None]:
+    """Hold node.lock, or Refused; the lock ends with the process, however that ends."""
     fd = os.open(home.node_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -230,7 +230,7 @@ def read_runtime(home: Home) -> dict[str, Any] | None:
 def is_running(home: Home) -> bool:
     """True while a daemon holds the lock."""
     try:
-        with _alone(home):
+        with alone(home):
             return False
     except Refused:
         return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from claire.config import Home, Settings
@@ -54,14 +54,14 @@ def deliver(node: Node) -> list[Row]:
     return runner.deliver(node, os.environ)
 
 
-def sync_now(node: Node, peer: str | None) -> list[Row]:
-    """A round with every peer, or one; a row for each, by name."""
+def sync_now(node: Node, peer: str | None, leave_out: Collection[str] = ()) -> list[Row]:
+    """A round with every peer but those left out, or with one; a row for each, by name."""
     from claire.sync import health
     from claire.sync.peer import Peer
 
     with node.reading() as db:
         own = node.machine_id
-        left_out = {own, *members.revoked(db)}
+        left_out = {own, *members.revoked(db), *leave_out}
         others = [row for row in members.list_members(db) if row["id"] not in left_out]
         if peer is not None:
             found = members.find(db, peer)
@@ -175,3 +175,30 @@ async def _join(node: Node, line: Any) -> Row:
     row = _row(node, {"id": paired.machine_id, "name": ""}, outcome)
     with node.reading() as db:
         return {**members.find(db, paired.machine_id), "sync": row}
+
+
+def add(node: Node, destination: str) -> Row:
+    """Have the host behind an ssh destination join; the member it is now."""
+    from claire import daemon
+    from claire.sync import ssh
+
+    if not daemon.is_running(node.home):
+        raise Refused("no daemon runs here that the other host could talk to", "claire node, or claire service install")
+    machine_id = ssh.join_there(destination, invite(node))
+    with node.reading() as db:
+        row = members.find(db, machine_id)
+        return {**row, "fingerprint": members.fingerprint(row["public_key"])}
+
+
+def rotate(node: Node) -> Row:
+    """Give the node a new key and tell the peers that can be reached; `told` are those that know it now."""
+    from claire import daemon
+    from claire.node import rotation
+
+    with daemon.alone(node.home):
+        old = node.identity
+        row = rotation.rotate(node)
+        with Node(node.home) as last_words:
+            last_words.become(old)  # peers that have not heard of the new key take the news from the old one
+            sync_now(last_words, None, leave_out={node.machine_id})
+        return {**row, "told": [said for said in sync_now(node, None) if said["state"] in ("in sync", "behind")]}

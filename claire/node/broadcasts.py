@@ -185,15 +185,21 @@ def allow(node: "Node", member_ref: str, allowed: bool = True) -> Row:
     """Let a member's broadcasts be typed on this host, or no longer; said here only, never replicated."""
     with node.writing() as tx:
         member = members.find(tx.db, member_ref)
+        if member["id"] == node.machine_id:
+            raise Refused("what is sent from this host may always be typed here", "name another node")
+        if allowed and member["state"] == "revoked":
+            raise Refused(f"{member['name']} was cut off")
         tx.db.execute("DELETE FROM allow_send WHERE machine_id = ?", (member["id"],))
         if allowed:
             tx.db.execute("INSERT INTO allow_send VALUES (?, ?)", (member["id"], node.now_ms()))
+        tx.wrote = True  # rings the daemon: what waits may be typed now
         return {**member, "may_send": allowed}
 
 
 def allowed_authors(db: sqlite3.Connection) -> set[str]:
-    """Machines whose broadcasts may be typed on this host, besides this one."""
-    return {machine for (machine,) in db.execute("SELECT machine_id FROM allow_send")}
+    """Machines whose broadcasts may be typed on this host, besides this one; whoever was cut off is none of them."""
+    allowed = "SELECT machine_id FROM allow_send JOIN members ON id = machine_id WHERE through_hlc IS NULL"
+    return {machine for (machine,) in db.execute(allowed)}
 
 
 def _read(db: sqlite3.Connection, row: Row) -> Row:

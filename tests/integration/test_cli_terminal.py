@@ -74,9 +74,11 @@ CALLS = {
     "init": ["init"],
     "id": ["id"],
     "peer list": ["peer", "list"],
-    "peer remove": ["peer", "remove", PEER],
+    "peer revoke": ["peer", "revoke", PEER],
+    "peer allow-send": ["peer", "allow-send", PEER],
+    "logout": ["logout", "--all"],
 }
-ELSEWHERE = {"pull", "node", "web", "sync", "peer invite", "peer join"}
+ELSEWHERE = {"pull", "node", "web", "sync", "peer invite", "peer join", "peer add", "identity rotate"}
 
 
 @pytest.fixture(scope="module")

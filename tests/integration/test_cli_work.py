@@ -185,7 +185,7 @@ def test_the_log_tells_what_happened(claire: Claire) -> None:
         ("project new api", 5, "there is a project 'api' already"),
         ("log --since soon", 2, "'soon' is not a time"),
         ("broadcast api -- hello", 3, "no live session belongs to 'api'"),
-        ("peer remove nobody", 3, "there is no node 'nobody'"),
+        ("peer revoke nobody", 3, "there is no node 'nobody'"),
         ("group rm none", 3, "there is no group 'none'"),
         ("project merge api api", 2, "cannot be merged into itself"),
         ("assign 0000 s --group g", 2, "not both"),

@@ -50,7 +50,7 @@ def test_it_opens_again_under_the_new_key(node: Node) -> None:
     assert os.stat(node.home.key_file).st_mode & 0o777 == 0o600
 
 
-def test_the_old_key_adds_nothing_any_more(pair: tuple[Node, Node], make_node: Callable[..., Node], clock: Clock) -> None:
+def test_the_old_key_adds_nothing_any_more(pair: tuple[Node, Node], clock: Clock) -> None:
     one, other = pair
     stolen = Path(one.home.key_file).read_text()
     rotation.rotate(one)
@@ -69,7 +69,9 @@ def test_the_old_key_adds_nothing_any_more(pair: tuple[Node, Node], make_node: C
     assert etag(other) == before
 
 
-def test_who_joins_later_through_it_gets_its_whole_past(pair: tuple[Node, Node], make_node: Callable[..., Node]) -> None:
+def test_who_joins_later_through_it_gets_its_whole_past(
+    pair: tuple[Node, Node], make_node: Callable[..., Node]
+) -> None:
     one, other = pair
     rotation.rotate(one)
     late = make_node("late")

@@ -11,6 +11,7 @@ GROUPS = {
     "session": "Claude Code sessions, on every host.",
     "group": "Named sets of sessions.",
     "peer": "The other nodes of the fleet.",
+    "identity": "The key this node is known by.",
 }
 
 PROJECT_STATUSES = ("active", "paused", "done")
@@ -425,8 +426,8 @@ COMMANDS = [
         "peer join",
         "claire.ui.cli.peers:join",
         "Join the fleet of the node that printed this line.",
-        Argument("line", "What `claire peer invite` printed."),
-        examples=["claire peer join 'claire:...'"],
+        Argument("line", "What `claire peer invite` printed; asked for where it is not given.", required=False),
+        examples=["claire peer join", "claire peer join 'claire:...'"],
         group=NODE,
     ),
     Command(
@@ -437,11 +438,44 @@ COMMANDS = [
         group=NODE,
     ),
     Command(
-        "peer remove",
-        "claire.ui.cli.peers:remove",
-        "Cut a node off; what it wrote before stays.",
+        "peer add",
+        "claire.ui.cli.peers:add",
+        "Have another host join over ssh; Claire must be installed there.",
+        Argument("destination", "What you give to ssh: a host, or user@host."),
+        examples=["claire peer add ann@web1"],
+        group=NODE,
+    ),
+    Command(
+        "peer allow-send",
+        "claire.ui.cli.peers:allow_send",
+        "Let broadcasts of a node be typed into sessions of this host; said here alone, by default nobody.",
         Argument("peer", "Name or id of a peer.", complete="peer"),
-        examples=["claire peer remove old-laptop"],
+        Option("--off", "No longer.", kind=bool),
+        examples=["claire peer allow-send laptop", "claire peer allow-send laptop --off"],
+        group=NODE,
+    ),
+    Command(
+        "peer revoke",
+        "claire.ui.cli.peers:revoke",
+        "Cut a node off, everywhere; what it wrote before stays.",
+        Argument("peer", "Name or id of a peer.", complete="peer"),
+        Option("--since", "From then on even what it wrote before now does not count: 2h, 9:00, 2026-11-22."),
+        examples=["claire peer revoke old-laptop", "claire peer revoke stolen-laptop --since 2h"],
+        group=NODE,
+    ),
+    Command(
+        "identity rotate",
+        "claire.ui.cli.peers:rotate",
+        "Give this node a new key; the old one vouches for it and is retired.",
+        examples=["claire identity rotate"],
+        group=NODE,
+    ),
+    Command(
+        "logout",
+        "claire.ui.cli.nodes:logout",
+        "Sign every browser out of this node's dashboard.",
+        Option("--all", "Say that you mean every one.", kind=bool),
+        examples=["claire logout --all"],
         group=NODE,
     ),
 ]

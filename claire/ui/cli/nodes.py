@@ -30,12 +30,14 @@ def id_(ctx: Context) -> Result:
 
     with ctx.node.reading() as db:
         row = members.find(db, ctx.node.machine_id)
+    row["fingerprint"] = members.fingerprint(row["public_key"])
     return Result(
         row,
         lambda view: text.fields(
             [
                 ("id", row["id"]),
                 ("name", row["name"]),
+                ("fingerprint", row["fingerprint"]),
                 ("key", row["public_key"]),
                 ("database", ctx.home.database),
             ],
@@ -63,3 +65,13 @@ def _settings(ctx: Context, **flags: Any) -> Any:
     from claire.config import Settings
 
     return Settings.load(ctx.home, {**ctx.env, **said})
+
+
+def logout(ctx: Context, all: bool) -> Result:
+    from claire.node.errors import UsageError
+    from claire.ui import login
+
+    if not all:
+        raise UsageError("this signs out every browser, not one", "claire logout --all")
+    browsers = login.logout_all(ctx.node)
+    return Result({"browsers": browsers}, [f"signed out {browsers} browser{'' if browsers == 1 else 's'}"])

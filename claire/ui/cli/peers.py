@@ -1,10 +1,11 @@
-"""`claire sync`, `claire peer ...`"""
+"""`claire sync`, `claire peer ...`, `claire identity ...`"""
 
 from __future__ import annotations
 
-from claire.node import members, overview
+from claire.node import broadcasts, members, overview
 from claire.ui import text
 from claire.ui.cli.context import Context, Result, View
+from claire.ui.cli.when import moment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 EXIT_PARTIAL = 4
 SKEW_MS_SHOWN = 2_000
+LINE_CHARS_MAX = 4_096
 
 
 def sync(ctx: Context, peer: str | None) -> Result:
@@ -40,47 +42,106 @@ def _synced(rows: list[Row], view: View) -> list[Line]:
 def invite(ctx: Context) -> Result:
     """The line alone on stdout, so that it can be piped; what to do with it is a note."""
     line = ctx.wiring.invite(ctx.node)
+    with ctx.node.reading() as db:
+        fingerprint = members.fingerprint(members.find(db, ctx.node.machine_id)["public_key"])
     return Result(
-        {"line": line},
+        {"line": line, "fingerprint": fingerprint},
         [line],
         notes=[
-            "on the other host, within ten minutes: claire peer join LINE",
+            "on the other host, within ten minutes: claire peer join, then paste the line",
+            "whoever has it may join, once: hand it over where nobody else reads it",
+            f"it will show this fingerprint: {fingerprint}",
             "claire node must be running here",
         ],
     )
 
 
-def join(ctx: Context, line: str) -> Result:
-    row = ctx.wiring.join(ctx.node, line.strip())
-    return Result(row, [f"joined {row['name']} {text.short(row['id'])}"], notes=["next: claire sync"])
+def join(ctx: Context, line: str | None) -> Result:
+    """Without the line, or with `-`, it is read from standard input: what stands in argv every user here can see."""
+    if line is None:
+        ctx.note("paste the line that `claire peer invite` printed:")
+    row = ctx.wiring.join(ctx.node, read_line() if line in (None, "-") else line)
+    row["fingerprint"] = members.fingerprint(row["public_key"])
+    said = f"joined {row['name']} {text.short(row['id'])}, fingerprint {row['fingerprint']}"
+    return Result(row, [said], notes=["next: claire sync"])
+
+
+def read_line() -> str:
+    import sys
+
+    return sys.stdin.readline(LINE_CHARS_MAX) if sys.stdin is not None else ""
+
+
+def add(ctx: Context, destination: str) -> Result:
+    """The invite goes to the other host on standard input: neither argv nor a log of either host has it."""
+    row = ctx.wiring.add(ctx.node, destination)
+    return Result(row, [f"{row['name']} {text.short(row['id'])} joined, fingerprint {row['fingerprint']}"])
 
 
 def list_(ctx: Context) -> Result:
     with ctx.node.reading() as db:
         rows = overview.hosts(db, ctx.node.machine_id)
     notes = [] if len(rows) > 1 else ["no peers yet; claire peer invite"]
-    return Result(rows, lambda view: table(rows, view), notes=notes)
+    notes += [note for row in rows if row["suspended"] for note in _suspended(row)]
+    return Result(rows, lambda view: table(rows, view, whole=True), notes=notes)
 
 
-def remove(ctx: Context, peer: str) -> Result:
-    row = members.revoke(ctx.node, peer)
-    return Result(row, [f"cut off {row['name']} {text.short(row['id'])}; what it wrote so far stays"])
+def _suspended(row: Row) -> list[str]:
+    return [
+        f"{row['name']} says this node was cut off; nothing is exchanged with it until you decide:",
+        f"  if {row['name']} is lost or stolen: claire peer revoke {text.short(row['id'])}",
+        "  if it is right, or was a mistake: claire identity rotate, then claire peer join a new invite of it",
+    ]
 
 
-def table(rows: list[Row], view: View) -> list[Line]:
+def revoke(ctx: Context, peer: str, since: str | None) -> Result:
+    row = members.revoke(ctx.node, peer, None if since is None else moment(since, ctx.now_ms()))
+    stays = "what it wrote so far stays" if since is None else "what it wrote before then stays"
+    return Result(row, [f"cut off {row['name']} {text.short(row['id'])}; {stays}"])
+
+
+def allow_send(ctx: Context, peer: str, off: bool) -> Result:
+    row = broadcasts.allow(ctx.node, peer, not off)
+    said = "may no longer" if off else "may now"
+    return Result(row, [f"{row['name']} {text.short(row['id'])} {said} type into sessions of this host"])
+
+
+def rotate(ctx: Context) -> Result:
+    row = ctx.wiring.rotate(ctx.node)
+    row["fingerprint"] = members.fingerprint(row["public_key"])
+    told = ", ".join(peer["name"] for peer in row["told"]) or "nobody yet"
+    return Result(
+        row,
+        [f"this node is {text.short(row['id'])} now, fingerprint {row['fingerprint']}"],
+        notes=[f"told: {told}; the others learn it from them", "next: claire node"],
+    )
+
+
+def table(rows: list[Row], view: View, whole: bool = False) -> list[Line]:
+    """One line a node; `whole` adds what concerns trust."""
+    trust = [[row["fingerprint"], _may_type(row)] for row in rows] if whole else [[] for _ in rows]
+    heads = ["FINGERPRINT?", "TYPES HERE"] if whole else []
     cells = [
         [
             (text.short(row["id"]), "cyan"),
             row["name"],
             freshness(row, view.now_ms),
+            *also,
             f"{row['sessions']} live" if row["sessions"] else "",
             f"behind by {row['behind']}" if row["behind"] else "",
             _skew(row["skew_ms"] or 0),
             row["version"],
         ]
-        for row in rows
+        for row, also in zip(rows, trust, strict=True)
     ]
-    return text.table(["ID", "NAME*", "HEARD", "SESSIONS?", "SYNC?", "CLOCK?", "VERSION?"], cells, view.width)
+    heads = ["ID", "NAME*", "HEARD", *heads, "SESSIONS?", "SYNC?", "CLOCK?", "VERSION?"]
+    return text.table(heads, cells, view.width)
+
+
+def _may_type(row: Row) -> Span:
+    if row["own"]:
+        return "yes", ""
+    return ("yes", "wait") if row["may_type"] else ("no", "dim")
 
 
 def freshness(row: Row, now_ms: int) -> Span:
@@ -89,6 +150,8 @@ def freshness(row: Row, now_ms: int) -> Span:
         return "● this node", "green"
     if row["state"] == "revoked":
         return "✕ cut off", "dim"
+    if row["suspended"]:
+        return "⊘ says we are cut off", "wait"
     wrote = text.since(row["newest"] or "", now_ms)
     heard = text.age(now_ms - row["last_contact_ms"]) if row["last_contact_ms"] else wrote
     ago = f"{heard} ago" if heard else "never"

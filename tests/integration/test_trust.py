@@ -1,0 +1,106 @@
+"""Who may join, who is cut off, and what a stranger, another user or a thief gets: real daemons, real commands."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.nodes import ProcessNode, equal, pair, until
+
+Make = Callable[[str], ProcessNode]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    made: list[ProcessNode] = []
+
+    def make_node(name: str, start: bool = True) -> ProcessNode:
+        made.append(ProcessNode(tmp_path, name))
+        if start:
+            made[-1].start()
+        return made[-1]
+
+    yield make_node
+    for node in made:
+        node.kill()
+
+
+@pytest.fixture
+def two(make: Make) -> tuple[ProcessNode, ProcessNode]:
+    a, b = make("a"), make("b")
+    pair(a, b)
+    a.sync_url(), b.sync_url()
+    until(lambda: equal(a, b))
+    return a, b
+
+
+def test_rotation_is_told_and_both_go_on(two: tuple[ProcessNode, ProcessNode]) -> None:
+    a, b = two
+    old = a.json("id")
+    assert "runs already" in refusal(a, "identity", "rotate")
+    a.stop()
+    new = a.json("identity", "rotate")
+    assert new["id"] != old["id"] and [peer["name"] for peer in new["told"]] == ["b"]
+    a.start()
+    a.claire("project", "new", "after")
+    until(lambda: "after" in b.projects() and equal(a, b), 30, b.log.read_text)
+    b.claire("project", "new", "back")
+    until(lambda: "back" in a.projects(), 30, a.log.read_text)
+    assert {row["name"]: row["state"] for row in b.json("peer", "list")} == {
+        "a": "member",
+        f"a~{old['id'][:4]}": "revoked",
+        "b": "member",
+    }
+
+
+SSH = """#!{python}
+import os, subprocess, sys
+assert sys.argv[1:3] == ["-T", "--"] and sys.argv[3] == "ann@b", sys.argv
+assert "claire:" not in " ".join(sys.argv), "the secret is in argv"
+env = {{**os.environ, "CLAIRE_HOME": {home!r}, "CLAIRE_NAME": "b", "HOME": {root!r}}}
+sys.exit(subprocess.run(["sh", "-c", sys.argv[4]], env=env).returncode)
+"""
+
+
+def test_peer_add_has_the_other_host_join_over_ssh(make: Make, tmp_path: Path) -> None:
+    a, b = make("a"), make("b", start=False)
+    tools = tmp_path / ".local" / "bin"
+    tools.mkdir(parents=True)
+    (tools / "ssh").write_text(SSH.format(python=sys.executable, home=b.env["CLAIRE_HOME"], root=str(tmp_path)))
+    (tools / "claire").write_text(f'#!/bin/sh\nexec {sys.executable} -m claire "$@"\n')
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+    a.env["PATH"] = f"{tools}:{os.environ['PATH']}"
+    row = a.json("peer", "add", "ann@b")
+    assert row["id"] == b.json("id")["id"] and row["fingerprint"] == b.json("id")["fingerprint"]
+    assert {peer["name"] for peer in b.json("peer", "list")} == {"a", "b"}
+    assert a.claire("peer", "add", "-oProxyCommand=id", code=2) == ""
+
+
+def test_allow_send_is_local_and_listed(two: tuple[ProcessNode, ProcessNode]) -> None:
+    a, b = two
+    assert {row["name"]: row["may_type"] for row in a.json("peer", "list")} == {"a": True, "b": False}
+    before = a.count()
+    a.claire("peer", "allow-send", "b")
+    assert {row["name"]: row["may_type"] for row in a.json("peer", "list")} == {"a": True, "b": True}
+    assert {row["name"]: row["may_type"] for row in b.json("peer", "list")} == {"a": False, "b": True}
+    a.claire("peer", "allow-send", "b", "--off")
+    assert {row["name"]: row["may_type"] for row in a.json("peer", "list")} == {"a": True, "b": False}
+    assert a.count() == before, "nothing of it is an event"
+
+
+def refusal(node: ProcessNode, *argv: str) -> str:
+    import subprocess
+
+    done = subprocess.run([sys.executable, "-m", "claire", *argv], env=node.env, capture_output=True, text=True)
+    assert done.returncode == 5, done
+    return done.stderr
+
+
+def said(node: ProcessNode, *argv: str) -> str:
+    import subprocess
+
+    done = subprocess.run([sys.executable, "-m", "claire", *argv], env=node.env, capture_output=True, text=True)
+    return done.stdout + done.stderr
