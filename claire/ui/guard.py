@@ -22,7 +22,6 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 Login = Callable[[Scope], Awaitable[bool]]
 
 FORM = "application/x-www-form-urlencoded"
-ANY_TYPE = "*/*"
 BODY_BYTES_MAX = 64 * 1024
 DEADLINE_S = 30.0
 SAFE = frozenset({"GET", "HEAD"})
@@ -172,8 +171,6 @@ def check_body(scope: Scope, rule: Rule) -> None:
     if int(length or 0) > (rule.body_bytes_max if rule.body_type else 0):
         raise Refusal(413, f"The body is larger than {rule.body_bytes_max if rule.body_type else 0} bytes.")
     if rule.body_type and scope["method"] not in SAFE and (length or chunked):
-        if rule.body_type == ANY_TYPE:
-            return
         kind = (only(scope, b"content-type", 415) or b"").partition(b";")[0].strip().lower()
         if kind != rule.body_type.encode():
             raise Refusal(415, f"The body has to be {rule.body_type}.")

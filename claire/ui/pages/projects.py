@@ -22,6 +22,13 @@ def listing(db: Connection, ask: Ask) -> dict[str, Any]:
     found = projects.list_projects(db, status if status in projects.STATUSES else None)
     if wanted := ask.query.get("q", "").casefold():
         found = [p for p in found if wanted in f"{p['display']} {p['goal']} {p['owner']}".casefold()]
+    touched = dict(
+        db.execute(
+            "SELECT p.root_id, max(t.updated_hlc) FROM tasks t JOIN projects p ON p.id = t.project_id GROUP BY 1"
+        )
+    )
+    for project in found:
+        project["updated_hlc"] = max(project["updated_hlc"], touched.get(project["id"], ""))
     return {
         "projects": [dashboard.with_counts(project) for project in dashboard.liveliest(found)],
         "statuses": projects.STATUSES,

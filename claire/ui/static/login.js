@@ -1,9 +1,9 @@
 // Trades the one-time code in the address' fragment for a cookie. A fragment is never sent, logged or referred.
 const said = document.getElementById("said");
-const code = location.hash.slice(1);
-history.replaceState(null, "", "/login");
 
 async function signIn() {
+  const code = location.hash.slice(1);
+  history.replaceState(null, "", "/login");
   if (!code) {
     said.textContent = "This page needs a sign-in link. Run `claire web` on this host to get one.";
     return;
@@ -17,4 +17,8 @@ async function signIn() {
   else said.textContent = await answer.text();
 }
 
-signIn().catch(() => { said.textContent = "The node did not answer. Is `claire web` still running?"; });
+function start() {
+  signIn().catch(() => { said.textContent = "The node did not answer. Is `claire web` still running?"; });
+}
+addEventListener("hashchange", () => { if (location.hash.length > 1) start(); }); // a newer link, in this same tab
+start();

@@ -57,7 +57,7 @@ SEATS = [
     ("plum", "credit-notes", "/srv/billing", "question", "Which rounding rule?", 47, "Credit notes"),
     ("plum", "billing-scratch", "/srv/billing", "idle", "", 190, ""),
     ("quince", "tutorial", "/home/ana/docs", "working", "", 1, "A tutorial that is tested"),
-    ("quince", "docs-review", "/home/ana/docs", "idle", "", 25, ""),
+    ("quince", "docs-review", "/home/ana/docs", "idle", "", 25, "A tutorial that is tested"),
     ("quince", "spike", "/tmp/spike", "rate-limited", "", 6, ""),
     ("medlar", "synonyms", "/data/search", "working", "", 300, "Synonyms from click logs"),
     ("medlar", "reindex", "/data/search", "idle", "", 420, ""),

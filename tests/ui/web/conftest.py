@@ -1,8 +1,10 @@
-"""A believable fleet behind a real server, and a browser that has signed in to it."""
+"""A believable fleet behind a real server, and a real browser that has signed in to it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -13,6 +15,7 @@ from claire.ui import login
 from claire.ui.web import app
 from tests.conftest import Clock
 from tests.ui.web import believable
+from tests.ui.web.chromium import EXECUTABLE, TIMEOUT_MS, Eyes, follow_link
 from tests.ui.web.served import Server, running
 
 
@@ -35,8 +38,6 @@ class Site:
         return reply.status, reply.text
 
     def post(self, path: str, **fields: str) -> tuple[int, str]:
-        from urllib.parse import urlencode
-
         reply = self.server.ask("POST", path, self.signed_in, *self.server.own(), body=urlencode(fields).encode())
         return reply.status, reply.text
 
@@ -74,3 +75,32 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def maker(root: Path, clock: Clock) -> Callable[[str], Node]:
     return lambda name: setup.init(Home.from_env({"CLAIRE_HOME": str(root / name)}), name, now_ms=clock)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if EXECUTABLE is None:
+        pytest.skip("no Chromium here: apt-get install chromium, or set CLAIRE_CHROMIUM")
+    with sync_api.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=EXECUTABLE, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def eyes() -> Eyes:
+    return Eyes()
+
+
+@pytest.fixture
+def tab(chromium: Any, site: Site, eyes: Eyes) -> Iterator[Any]:
+    """A signed-in tab; the test fails if a page logged an error or asked another host for anything."""
+    with chromium.new_context(reduced_motion="reduce") as context:
+        made = context.new_page()
+        made.set_default_timeout(TIMEOUT_MS)
+        eyes.watch(made, site.server.origin)
+        follow_link(made, site.node, site.server.origin)
+        yield made
+    assert eyes.errors == []
+    assert eyes.elsewhere == []
