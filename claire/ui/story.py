@@ -37,10 +37,7 @@ def tell(event_type: str, payload: Any, label: Label) -> str:
 
 
 def _changes(payload: Payload, label: Label) -> str:
-    said = [
-        f"{field.removesuffix('_id')} {_value(field, value, label)}"
-        for field, value in payload["set"].items()
-    ]
+    said = [f"{field.removesuffix('_id')} {_value(field, value, label)}" for field, value in payload["set"].items()]
     return ", ".join(said)
 
 
@@ -93,9 +90,7 @@ def _delivered(payload: Payload, label: Label) -> str:
 
 
 TELLERS: dict[str, Callable[[Payload, Label], str]] = {
-    "project_created": lambda p, label: (
-        f"project {p['name']} begun" + (f": {p['goal']}" if p.get("goal") else "")
-    ),
+    "project_created": lambda p, label: f"project {p['name']} begun" + (f": {p['goal']}" if p.get("goal") else ""),
     "project_changed": _project_changed,
     "project_merged": lambda p, label: f"project {label(p['project_id'])} merged into {label(p['into'])}",
     "task_created": lambda p, label: f"task {p['title']} added to {label(p['project_id'])}",
@@ -109,9 +104,7 @@ TELLERS: dict[str, Callable[[Payload, Label], str]] = {
         "a task taken back" + (f": {p['reason']}" if p.get("reason") else "")
     ),
     "session_observed": _session_observed,
-    "session_succeeded": lambda p, label: (
-        f"session {label(p['old'])} goes on as {label(p['new'])} ({p['reason']})"
-    ),
+    "session_succeeded": lambda p, label: f"session {label(p['old'])} goes on as {label(p['new'])} ({p['reason']})",
     "group_defined": lambda p, label: f"group {p['name']} is {p['pattern']}",
     "group_removed": lambda p, label: f"group {p['name']} forgotten",
     "update_added": _update,

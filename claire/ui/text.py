@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 WIDTH_MIN, WIDTH_MAX = 20, 200
 FLEX_CELLS_MIN = 12
-ANY_CELLS_MIN = 3
+STATE_CHARS_MAX = 16  # a state this Claire does not know may be any text
+FITTING = ((True, FLEX_CELLS_MIN), (False, 2 * FLEX_CELLS_MIN), (True, 3), (False, 3))
 GAP = "  "
 SHORT_CHARS = 8
 WALL_CHARS = 13  # of a stamp: its milliseconds
@@ -36,6 +37,7 @@ STYLES = {
     "cyan": "36",
     "alarm": "1;31",
     "wait": "1;33",
+    "cursor": "7",
 }
 
 # What a state looks like: never by colour alone, so a glyph and the word.
@@ -62,7 +64,7 @@ STATES = {
     "gone": ("·", "dim"),
 }
 ASCII = str.maketrans(
-    {"○": "o", "●": "*", "⊘": "!", "✓": "+", "◌": "-", "◐": ">", "✕": "x", "·": ".", "…": "~", "→": ">"}
+    {"○": "o", "●": "*", "⊘": "!", "✓": "+", "◌": "-", "◐": ">", "✕": "x", "·": ".", "…": "~", "→": ">", "▸": ">"}
 )
 
 
@@ -121,7 +123,7 @@ def first_line(text: str) -> str:
 def state(word: str) -> Span:
     """`● in progress`, and the style it is written in."""
     glyph, style = STATES.get(word, ("?", ""))
-    return f"{glyph} {word.replace('_', ' ')}", style
+    return f"{glyph} {word.replace('_', ' ')}"[:STATE_CHARS_MAX], style
 
 
 def age(ms: int) -> str:
@@ -143,13 +145,27 @@ def since(stamp: str, now_ms: int) -> str:
     return age(now_ms - int(stamp[:WALL_CHARS])) if stamp else ""
 
 
+def cut_line(line: Line, limit: int) -> Line:
+    """The line in at most so many columns."""
+    kept: Line = []
+    for words, style in line:
+        words = cut(safe(words), limit)
+        kept.append((words, style))
+        limit -= cells(words)
+        if limit <= 0:
+            break
+    return kept
+
+
 def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str | Span]], width: int | None) -> list[Line]:
     """Aligned columns. A head with a `*` may be shortened to fit the width; one with a `?` is left out where
-    even that is not enough, those with the most first, then the rightmost."""
+    even that is not enough, those with the most first, then the rightmost. No rows, no table."""
+    if not rows:
+        return []
     columns = [_column(h, [r[i] for r in rows]) for i, h in enumerate(head)]
     if width is not None:
         columns = _fitted(columns, width)
@@ -181,7 +197,8 @@ def _column(head: str, body: list[str | Span]) -> _Column:
 
 
 def _fitted(columns: list[_Column], width: int) -> list[_Column]:
-    """Flexible columns give way down to their least, then optional ones go, then whatever is widest gives way."""
+    """Flexible columns give way down to their least, then optional ones go, then whatever is widest gives way,
+    then all the rest, as FITTING says: whether only flexible columns, down to how many cells."""
 
     def excess(least: bool) -> int:
         taken = sum(min(c.width, FLEX_CELLS_MIN) if least and c.flexible else c.width for c in columns)
@@ -190,10 +207,10 @@ def _fitted(columns: list[_Column], width: int) -> list[_Column]:
     while excess(least=True) > 0 and (optional := [c for c in columns if c.optional]):
         leaving = max(reversed(optional), key=lambda c: c.optional)
         columns = [c for c in columns if c is not leaving]
-    for column in sorted((c for c in columns if c.flexible), key=lambda c: -c.width):
-        column.shorten(max(FLEX_CELLS_MIN, column.width - max(0, excess(least=False))))
-    for column in sorted(columns, key=lambda c: (not c.flexible, -c.width)):
-        column.shorten(max(ANY_CELLS_MIN, column.width - max(0, excess(least=False))))
+    for only_flexible, least in FITTING:
+        for column in sorted(columns, key=lambda c: -c.width):
+            if column.flexible or not only_flexible:
+                column.shorten(max(least, column.width - max(0, excess(least=False))))
     return columns
 
 

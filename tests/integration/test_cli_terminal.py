@@ -78,7 +78,7 @@ CALLS = {
     "peer allow-send": ["peer", "allow-send", PEER],
     "logout": ["logout", "--all"],
 }
-ELSEWHERE = {"pull", "node", "web", "sync", "peer invite", "peer join", "peer add", "identity rotate"}
+ELSEWHERE = {"watch", "pull", "node", "web", "sync", "peer invite", "peer join", "peer add", "identity rotate"}
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +153,37 @@ def in_terminal(argv: list[str], env: dict[str, str], columns: int = 80) -> tupl
         os.close(own)
 
 
+class Live:
+    """A command that goes on in a terminal: read until something shows, press keys."""
+
+    def __init__(self, argv: list[str], env: dict[str, str]) -> None:
+        self.fd, theirs = pty.openpty()
+        ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
+        command = [sys.executable, "-m", "claire", *argv]
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+        )
+        os.close(theirs)
+        self.sent = ""
+
+    def until(self, shows: str) -> str:
+        """What was sent since the last time, up to where it shows."""
+        before = len(self.sent)
+        while shows not in self.sent[before:]:
+            assert select.select([self.fd], [], [], TIMEOUT_S)[0], self.sent[before:]
+            self.sent += os.read(self.fd, 65536).decode()
+        return self.sent[before:]
+
+    def press(self, keys: str) -> None:
+        os.write(self.fd, keys.encode())
+
+    def end(self) -> int:
+        self.sent += b"".join(_until_closed(self.fd)).decode()
+        code = self.process.wait(TIMEOUT_S)
+        os.close(self.fd)
+        return code
+
+
 def _until_closed(fd: int) -> Iterator[bytes]:
     while select.select([fd], [], [], TIMEOUT_S)[0]:
         try:
@@ -165,7 +196,7 @@ def _until_closed(fd: int) -> Iterator[bytes]:
 
 
 STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029]")
-OWN_STYLES = re.compile(r"\x1b\[(?:0|1|2|1;3[13]|3[1-6])m")
+OWN_STYLES = re.compile(r"\x1b\[(?:0|1|2|7|1;3[13]|3[1-6])m")
 
 
 def shown(sent: bytes) -> str:
@@ -289,6 +320,62 @@ def test_c3_ctrl_c_leaves_130_and_no_partial_event(name: str, env: dict[str, str
     with Node(Home.from_env(env)) as node, node.reading() as db:
         stored = {m: row for m, row in log.index(db).items() if row.count}
         assert stored == log.recount(db)
+
+
+SCREEN = re.compile(r"\x1b\[(?:\?1049[hl]|\?25[hl]|H|K|J)")
+
+
+def test_c1_watch_is_live_inert_and_leaves_the_terminal_as_it_was(env: dict[str, str]) -> None:
+    watch = Live(["watch"], env)
+    watch.until("OPEN TASKS")
+    assert claire(["task", "add", "eeee", "arrives while looking"], env, stdout=subprocess.DEVNULL).returncode == 0
+    watch.until("arrives while looking")
+    watch.press("/arrives\r")
+    watch.until("filter: arrives")
+    watch.press("d")
+    watch.until("? y/n")
+    watch.press("y")
+    watch.until("done ")
+    watch.press("\x1b")
+    watch.press("j")
+    watch.press("\r")
+    watch.until("waits for")
+    watch.press("qq")
+    assert watch.end() == 0
+    assert watch.sent.endswith("\x1b[?25h\x1b[?1049l")
+    assert not STEERING.search(SCREEN.sub("", OWN_STYLES.sub("", watch.sent.replace("\r\n", "\n"))))
+    done = claire(["task", "list", "--status", "done", "--json"], env, capture_output=True)
+    assert [row["title"] for row in msgspec.json.decode(done.stdout)["data"]] == ["arrives while looking"]
+
+
+def test_c3_ctrl_c_leaves_watch_and_its_screen(env: dict[str, str]) -> None:
+    watch = Live(["watch"], env)
+    watch.until("OPEN TASKS")
+    watch.process.send_signal(signal.SIGINT)
+    assert watch.end() == 130
+    assert watch.sent.endswith("\x1b[?25h\x1b[?1049l")
+
+
+def test_c2_watch_without_a_terminal_says_what_to_use(env: dict[str, str]) -> None:
+    done = claire(["watch"], env, stdin=subprocess.DEVNULL, capture_output=True)
+    assert (done.returncode, done.stdout) == (2, b"") and b"claire status" in done.stderr
+
+
+def test_watch_streams_changes_as_json(env: dict[str, str]) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "claire", "watch", "--json"],
+        cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert msgspec.json.decode(process.stdout.readline())["data"]["op"] == "reset"
+    assert claire(["task", "add", "eeee", "new"], env, stdout=subprocess.DEVNULL).returncode == 0
+    change = msgspec.json.decode(process.stdout.readline())["data"]
+    assert (change["op"], change["row"]["title"]) == ("upsert", "new")
+    assert claire(["task", "done", change["row"]["id"]], env, stdout=subprocess.DEVNULL).returncode == 0
+    assert msgspec.json.decode(process.stdout.readline())["data"] == {"op": "remove", "id": change["row"]["id"]}
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=TIMEOUT_S)
+    assert (process.returncode, err) == (130, b"")
 
 
 def test_c3_ctrl_c_while_standard_input_is_read(env: dict[str, str]) -> None:

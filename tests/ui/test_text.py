@@ -62,7 +62,7 @@ def test_json_stays_the_same_value_and_printable(value: str) -> None:
 
 
 @given(
-    st.lists(st.tuples(st.from_regex("[0-9a-f]{8}", fullmatch=True), ANY, ANY), max_size=5),
+    st.lists(st.tuples(st.from_regex("[0-9a-f]{8}", fullmatch=True), ANY, ANY), min_size=1, max_size=5),
     st.integers(text.WIDTH_MIN, text.WIDTH_MAX),
 )
 def test_a_table_fits_and_lines_up(rows: list[tuple[str, str, str]], width: int) -> None:

@@ -304,6 +304,15 @@ COMMANDS = [
         group=LOOK,
     ),
     Command(
+        "watch",
+        "claire.ui.cli.watch:watch",
+        "The same, live; ? shows the keys.",
+        OF_PROJECT,
+        Option("--group -g", "Only sessions of this group.", complete="group"),
+        examples=["claire watch", "claire watch -p api", "claire watch --json"],
+        group=LOOK,
+    ),
+    Command(
         "log",
         "claire.ui.cli.log:log",
         "What happened, on all hosts.",
@@ -377,7 +386,8 @@ COMMANDS = [
         "init",
         "claire.ui.cli.nodes:init",
         "Make this host a node: folders, key, database. Safe to repeat.",
-        examples=["claire init"],
+        Option("--name", "What the fleet calls this node; the host's name where nothing is said."),
+        examples=["claire init", "claire init --name laptop"],
         group=NODE,
     ),
     Command(

@@ -10,17 +10,18 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def init(ctx: Context) -> Result:
+def init(ctx: Context, name: str | None) -> Result:
     import socket
 
-    from claire.node import setup
+    from claire.node import members, setup
 
-    name = ctx.settings.name or socket.gethostname().partition(".")[0] or "node"
-    with setup.init(ctx.home, name) as node:
-        data = {"id": node.machine_id, "name": name, "database": ctx.home.database}
+    called = name or ctx.settings.name or socket.gethostname().partition(".")[0] or "node"
+    with setup.init(ctx.home, called) as node, node.reading() as db:
+        row = members.find(db, node.machine_id)
+        data = {"id": row["id"], "name": row["name"], "database": ctx.home.database}
     return Result(
         data,
-        [f"node {text.short(data['id'])} {name} keeps its log in {data['database']}"],
+        [f"node {text.short(data['id'])} {data['name']} keeps its log in {data['database']}"],
         notes=["next: claire project new NAME; claire pull; claire node"],
     )
 

@@ -22,14 +22,14 @@ def status(ctx: Context, project: str | None, group: str | None, at: str | None,
     if at is None:
         with ctx.node.reading() as db:
             data = gather(db, ctx.node.machine_id, ctx.now_ms(), project, group)
-        return Result(data, [_summary(data)] if quiet else lambda view: screen(data, view))
+        return Result(data, [summary(data)] if quiet else lambda view: screen(data, view))
     from claire.node import past
     from claire.ui.cli.when import moment
 
     at_ms = moment(at, ctx.now_ms())
     with past.as_of(ctx.node, at_ms) as db:
         data = gather(db, ctx.node.machine_id, at_ms, project, group)
-    return Result(data, [_summary(data)] if quiet else lambda view: screen(data, view.at(at_ms)))
+    return Result(data, [summary(data)] if quiet else lambda view: screen(data, view.at(at_ms)))
 
 
 def gather(db: sqlite3.Connection, own: str, now_ms: int, project: str | None, group: str | None) -> Row:
@@ -63,7 +63,7 @@ def _keep_group(db: sqlite3.Connection, data: Row, group: str) -> None:
         data[part] = [s for s in data[part] if groups.matches(pattern, s)]
 
 
-def _summary(data: Row) -> str:
+def summary(data: Row) -> str:
     """`2 waiting · 5 working · 3 idle`, for a status bar too."""
     live = data["sessions"]
     working = sum(s["state"] == "working" for s in live)
@@ -79,8 +79,8 @@ def _summary(data: Row) -> str:
 def screen(data: Row, view: View) -> list[Line]:
     waiting = {session["id"] for session in data["needs_you"]}
     others = [s for s in sorted(data["sessions"], key=sessions.urgency) if s["id"] not in waiting]
-    summary = _summary(data)
-    lines: list[Line] = [[(text.cut(summary, view.width) if view.width else summary, "bold")]]
+    counted = summary(data)
+    lines: list[Line] = [[(text.cut(counted, view.width) if view.width else counted, "bold")]]
     lines += _part("NEEDS YOU", _needs(data, view), "")
     lines += _wrong(data, view)
     lines += _part("SESSIONS", _sessions(others, view), "claire session list")
@@ -109,8 +109,8 @@ def _needs(data: Row, view: View) -> list[Line]:
             (text.short(s["id"]), "cyan"),
             sessions.label(s),
             s["host"],
-            _waits_for(s),
-            _as_of(s, view),
+            waits_for(s),
+            as_of(s, view),
         ]
         for s in data["needs_you"]
     ]
@@ -128,12 +128,12 @@ def _needs(data: Row, view: View) -> list[Line]:
     return text.table(["", "", "*", "??", "*?", "???"], cells, view.width)[1:]
 
 
-def _waits_for(session: Row) -> str:
+def waits_for(session: Row) -> str:
     """What the session asked for, where that says more than its state, and the task it holds up."""
     asked = session["waiting_for"] or ""
     said = [] if asked in SAID_BY_STATE else [asked]
     if session["task"]:
-        said.append(_task(session))
+        said.append(task_of(session))
     return ": ".join(filter(None, said))
 
 
@@ -166,20 +166,20 @@ def _sessions(rows: list[Row], view: View) -> list[Line]:
             (text.short(s["id"]), "cyan"),
             sessions.label(s),
             s["host"],
-            _task(s),
-            _as_of(s, view),
+            task_of(s),
+            as_of(s, view),
         ]
         for s in rows
     ]
     return text.table(["", "", "*", "??", "*?", "???"], cells, view.width)[1:]
 
 
-def _task(session: Row) -> str:
+def task_of(session: Row) -> str:
     task = session["task"]
     return f"{text.short(task['id'])} {text.first_line(task['title'] or '')}" if task else "no task"
 
 
-def _as_of(session: Row, view: View) -> Span:
+def as_of(session: Row, view: View) -> Span:
     return f"seen {sessions.heard(session, view.now_ms)}", "dim"
 
 
