@@ -30,6 +30,7 @@ from claire.sync.wire import BATCH_BYTES_MAX
 from claire.ui import login
 from claire.ui.guard import Guard, Rule
 from claire.ui.web import app as ui_app
+from claire.ui.web import check_host
 
 POST = frozenset({"POST"})
 LOOK_S = 5.0  # invites end without a commit: whether the sync listener is needed is looked at this often
@@ -49,11 +50,7 @@ log = logging.getLogger(__name__)
 
 def run_node(home: Home, settings: Settings, say: Say, *, sign_in: bool = False) -> None:
     """Run until SIGTERM or SIGINT. Refused if this home has a daemon already. `sign_in` says a one-time link too."""
-    if settings.host in ("0.0.0.0", "::", ""):
-        raise UsageError(
-            f"the dashboard does not listen on {settings.host or 'every address'}: whoever reaches it types as you",
-            "use `tailscale serve`, `ssh -L`, or name one tailnet address with --host",
-        )
+    check_host(settings.host)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("httpx", "hypercorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -94,7 +91,7 @@ class Daemon:
         ui = listen(self.settings.host, self.settings.port, "--port")
         origin = self.urls["ui"] = url_of_socket(ui)
         self._write_runtime()
-        self.say(f"dashboard: {login.link(self.node, origin) if sign_in else origin}")
+        self.say(f"dashboard: {login.open_link(self.node, origin) if sign_in else origin}")
         client = peer.open_client()
         runner = Runner(self.node, client, self.changed, lambda: [])
         try:

@@ -37,7 +37,7 @@ def open_dashboard(home: Home, settings: Settings, say: Callable[[str], None]) -
         daemon.run_node(home, settings, say, sign_in=True)
         return None
     with Node(home) as node:
-        return login.link(node, (daemon.read_runtime(home) or {})["ui"])
+        return login.open_link(node, (daemon.read_runtime(home) or {})["ui"])
 
 
 def pull(node: Node) -> int:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import secrets
+import sys
 from typing import TYPE_CHECKING
 
 from claire.node.errors import Refused
@@ -27,6 +28,17 @@ def cookie_name(port: int) -> str:
 def link(node: "Node", origin: str) -> str:
     """A link that signs one browser in, once, within a minute. Its code is in the fragment: never sent."""
     return f"{origin}/login#{_issue(node, 'code', CODE_TTL_MS)}"
+
+
+def open_link(node: "Node", origin: str) -> str:
+    """A link, already opened in the desktop's browser where a person sits at one."""
+    url = link(node, origin)
+    desktop = sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if desktop and sys.stdout.isatty():
+        import webbrowser  # slow to import, and rarely needed
+
+        webbrowser.open(f"file://{doorway(node.home.runtime, url)}")
+    return url
 
 
 def redeem(node: "Node", code: str) -> str:

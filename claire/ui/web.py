@@ -97,11 +97,9 @@ ASSET_AGE_S = 365 * 24 * 3600
 TAG_MINUTE_MS = 60_000  # what is shown also depends on the clock: a host turns stale without any event
 
 
-def app(node: "Node", *, port: int, host: str = "127.0.0.1", origins: Iterable[str] = ()) -> Guard:
-    """The app for the listener on `host` and `port`. It answers to these and to loopback names, and to `origins`."""
-    check_host(host)
-    named = {"127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host}
-    own = [f"http://{name}:{port}" for name in sorted(named)]
+def app(node: "Node", *, port: int, origins: Iterable[str] = ()) -> Guard:
+    """The app for the listener on `port`. It answers to loopback names, and to `origins` beside them."""
+    own = [f"http://{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")]
     rules = [
         *PUBLIC,
         *(Rule(path) for path, _, _ in PAGES),

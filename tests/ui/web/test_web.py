@@ -177,7 +177,7 @@ def test_w8_loopback_and_one_tailnet_address_may_be_bound(host: str) -> None:
 
 
 def test_w8_a_named_address_is_answered_to(site: Site) -> None:
-    guard: Guard = app(site.node, port=7, host="fd7a:115c:a1e0::1", origins=["https://box.tail1.ts.net"])
+    guard: Guard = app(site.node, port=7, origins=["http://[fd7a:115c:a1e0::1]:7", "https://box.tail1.ts.net"])
     assert b"[fd7a:115c:a1e0::1]:7" in guard.hosts and b"box.tail1.ts.net" in guard.hosts
 
 
