@@ -54,6 +54,25 @@ def deliver(node: Node) -> list[Row]:
     return runner.deliver(node, os.environ)
 
 
+def change_hooks(home: Home, *, install: bool, dry_run: bool) -> list[Row]:
+    """Our hooks into Claude Code's settings, or out of them: for each file its path, whether it changes, and how."""
+    from claire.fleet import hooks
+
+    planned = hooks.changes(os.environ, home, install=install)
+    if not dry_run:
+        hooks.apply(planned)
+    return [
+        {"id": change.path, "path": change.path, "changed": change.after != change.before, "diff": change.diff}
+        for change in planned
+    ]
+
+
+def hook_status(home: Home) -> list[Row]:
+    from claire.fleet import hooks
+
+    return hooks.status(os.environ, home)
+
+
 def sync_now(node: Node, peer: str | None, leave_out: Collection[str] = ()) -> list[Row]:
     """A round with every peer but those left out, or with one; a row for each, by name."""
     from claire.sync import health

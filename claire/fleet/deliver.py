@@ -21,6 +21,7 @@ from claire.node.broadcasts import BroadcastDelivered
 from claire.node.node import Node
 from claire.node.rows import Row, rows
 
+LATE_MS = 60_000  # an expiry longer ago than this has nothing to do with what the pane shows now
 AGE_MS_MAX = 24 * 3_600_000  # whatever expiry an author asked for
 SETTLED_MAX = 500  # outcomes recorded in one transaction
 CLAIMED = "claimed"
@@ -85,12 +86,11 @@ def _whereabouts(db: sqlite3.Connection, row: Row) -> Row:
 
 @dataclass
 class Deliverer:
-    """Delivers what is due, again and again; remembers why something had to wait."""
+    """Delivers what is due, again and again."""
 
     node: Node
     typist: Typist
     stopping: Callable[[], bool] = lambda: False  # asked between targets, never in the midst of one
-    _waiting: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def deliver(self) -> list[Row]:
         """One round: settle what ended, type what may be typed now. The outcomes, in order."""
@@ -124,14 +124,17 @@ class Deliverer:
 
     def _explained(self, row: Row, result: Result) -> Result:
         """An expiry says what it had been waiting for."""
-        why = self._waiting.pop(_key(row), "")
-        return Result(result.outcome, result.why or why)
+        if result.outcome is not Outcome.EXPIRED:
+            return result
+        if self.node.now_ms() - row["expires_ms"] > LATE_MS:
+            return Result(Outcome.EXPIRED, "nobody was here to deliver it in time")
+        obstacle = self.typist.hindrance(row["current_session"])
+        return Result(Outcome.EXPIRED, obstacle.why if obstacle else "")
 
     def _type(self, row: Row, send: Send) -> list[Row]:
         result = self.typist.deliver(send.session_id, send.text, lambda: self._claim(row))
         if isinstance(result, Obstacle):
             if result.passing:
-                self._waiting[_key(row)] = result.why
                 return []
             result = Result(Outcome.REFUSED, result.why)
         return self._settle([(row, result)])
@@ -157,8 +160,6 @@ class Deliverer:
                     "UPDATE delivery_claims SET step = ? WHERE broadcast_id = ? AND session_uuid = ?",
                     (result.outcome, *_key(row)),
                 )
-        for row, _ in settled:
-            self._waiting.pop(_key(row), None)
         return [
             {"id": row["id"], "session_uuid": row["session_uuid"], "outcome": str(result.outcome), "why": result.why}
             for row, result in settled

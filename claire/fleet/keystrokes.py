@@ -163,6 +163,17 @@ class Typist:
             self.reached("claimed")
             return self._type(seat, text)
 
+    def hindrance(self, session_id: str) -> Obstacle | None:
+        """What stands in the way now; looking only."""
+        seat = self._ready(session_id)
+        if isinstance(seat, Obstacle):
+            return seat
+        assert seat.pane
+        try:
+            return screen_obstacle(screen.read(tmux.capture(seat.pane)))
+        except tmux.TmuxError as error:
+            return Obstacle(str(error), passing=True)
+
     def _ready(self, session_id: str) -> Seat | Obstacle:
         sight = self.host.look()
         seat = choose(sight.of_session(session_id), sight.problems)

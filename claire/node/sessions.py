@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from claire.node import hlc
-from claire.node.errors import UsageError
+from claire.node.errors import Ambiguous, NotFound, UsageError
 from claire.node.event import Body, Event, Millis, event_type
 from claire.node.fold import Fold
 from claire.node.rows import Row, resolve, rows
@@ -175,9 +175,21 @@ def list_sessions(db: sqlite3.Connection, machine_id: str | None = None, *, gone
 
 
 def find(db: sqlite3.Connection, ref: str) -> Row:
-    """A session by uuid, unique prefix, tmux name or `host:tmux_name`; NotFound or Ambiguous."""
-    label = "(s.host || ':' || s.tmux_name)" if ":" in ref else "s.tmux_name"
-    return _read(resolve(db, "session", _SELECT, ref, id_column="s.id", label_column=label))
+    """A session by uuid, unique prefix, tmux name or its own name, either with `host:` before it; NotFound or Ambiguous.
+
+    Of those that fit, the live ones are meant: a name goes on to the session that continues another.
+    """
+    missing = NotFound(f"there is no session {ref!r}")
+    for live in (" AND s.gone IS NOT 1", ""):
+        for name in ("s.tmux_name", "s.name"):
+            label = f"(s.host || ':' || {name})" if ":" in ref else name
+            try:
+                return _read(resolve(db, "session", _SELECT + live, ref, id_column="s.id", label_column=label))
+            except Ambiguous:
+                raise
+            except NotFound as error:
+                missing = error
+    raise missing
 
 
 def links(db: sqlite3.Connection, session: str) -> list[Row]:

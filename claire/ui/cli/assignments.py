@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from claire.node import assignments, claims, groups
+from claire.node import assignments, claims, groups, tasks
 from claire.node.errors import NotFound, UsageError
 from claire.ui import text
 from claire.ui.cli.context import Context, Result
@@ -12,14 +12,37 @@ if TYPE_CHECKING:
     from claire.node.rows import Row
 
 
-def assign(ctx: Context, task: str, session: str | None, group: str | None) -> Result:
+def assign(ctx: Context, task: str, session: str | None, group: str | None, brief: bool) -> Result:
     if group is None:
         rows = [assignments.assign(ctx.node, task, ctx.session(session))]
     elif session is None:
         rows = [assignments.assign(ctx.node, task, member) for member in _members(ctx, group)]
     else:
         raise UsageError("name a session or a group, not both", "claire assign --help")
-    return Result(rows, [_said("assigned", row) for row in rows])
+    said = Result(rows, [_said("assigned", row) for row in rows])
+    return _briefed(ctx, rows, said) if brief else said
+
+
+def _briefed(ctx: Context, rows: list[Row], said: Result) -> Result:
+    """Each session gets its task as a message; what became of it is a note and the exit code."""
+    from claire.ui.cli import sending
+
+    for row in rows:
+        with ctx.node.reading() as db:
+            words = brief_of(tasks.find(db, row["task_id"]))
+        sent = sending.send_to(ctx, row["current_session"], words)
+        [target] = sent.data["targets"]
+        outcome = " ".join(filter(None, [target["outcome"] or "waits for an idle prompt", target["why"]]))
+        said.notes = [*said.notes, f"brief for {text.short(row['current_session'])}: {outcome}"]
+        said.code = max(said.code, sent.code)
+    return said
+
+
+def brief_of(task: Row) -> str:
+    """A task in words for the session that is to do it."""
+    parts = [f"Your task {text.short(task['id'])}: {task['title']}", task["description"] or ""]
+    parts.append(f"Say how it goes with: claire note {text.short(task['id'])} TEXT; when it is done: claire task done")
+    return "\n".join(filter(None, parts))
 
 
 def _members(ctx: Context, group: str) -> list[str]:

@@ -10,6 +10,7 @@ GROUPS = {
     "task": "The work itself.",
     "session": "Claude Code sessions, on every host.",
     "group": "Named sets of sessions.",
+    "hook": "Claude Code's own reports of what its sessions do.",
     "peer": "The other nodes of the fleet.",
     "identity": "The key this node is known by.",
 }
@@ -26,6 +27,10 @@ LIMIT = Option("--limit -n", "At most so many rows.", kind=int)
 BY_SESSION = Option("--session", "For this session; inside a Claude session that one.", complete="session")
 SINCE = Option("--since", "From then on: 2h, 7d, 9:00, yesterday, 2026-11-22.")
 SINCE_NEEDED = Option("--since", "From then on: 2h, 7d, 9:00, yesterday, 2026-11-22.", default="yesterday")
+RAW = Option("--raw", "As it is: a leading / ! # @ or & then means to Claude what it means.", kind=bool)
+EXPIRE = Option("--expire", "Give up after this long: 30s, 10m, 2h. Default 10m.")
+WAIT = Option("--wait -w", "Until every session has it or it has expired.", kind=bool)
+DRY_RUN = Option("--dry-run", "Show what would change and change nothing.", kind=bool)
 
 COMMANDS = [
     Command(
@@ -216,7 +221,8 @@ COMMANDS = [
             complete="session",
         ),
         Option("--group -g", "Every live session of this group.", complete="group"),
-        examples=["claire assign 3f2a 9d0c41aa", "claire assign 3f2a --group backend"],
+        Option("--brief", "Type the task into the session, too.", kind=bool),
+        examples=["claire assign 3f2a 9d0c41aa", "claire assign 3f2a 9d0c41aa --brief"],
         group=WORK,
     ),
     Command(
@@ -363,6 +369,29 @@ COMMANDS = [
         group=FLEET,
     ),
     Command(
+        "hook install",
+        "claire.ui.cli.hooks:install",
+        "Let Claude Code report at once what its sessions do; other tools' hooks stay as they are.",
+        DRY_RUN,
+        examples=["claire hook install --dry-run", "claire hook install"],
+        group=FLEET,
+    ),
+    Command(
+        "hook status",
+        "claire.ui.cli.hooks:status",
+        "Which Claude Code settings have our hooks.",
+        examples=["claire hook status"],
+        group=FLEET,
+    ),
+    Command(
+        "hook uninstall",
+        "claire.ui.cli.hooks:uninstall",
+        "Take our hooks out of Claude Code's settings again, and nothing else.",
+        DRY_RUN,
+        examples=["claire hook uninstall"],
+        group=FLEET,
+    ),
+    Command(
         "pull",
         "claire.ui.cli.fleet:pull",
         "Look at this host's sessions now and record what changed.",
@@ -370,12 +399,27 @@ COMMANDS = [
         group=FLEET,
     ),
     Command(
+        "send",
+        "claire.ui.cli.sending:send",
+        "Type a text into a session, when it is idle, once.",
+        Argument("session", "Id or name of a session.", complete="session"),
+        Argument("words", "The text, best after --.", rest=True),
+        RAW,
+        EXPIRE,
+        WAIT,
+        examples=["claire send 9d0c41aa -- please commit and stop", "claire send 9d0c41aa --raw -- /compact"],
+        group=FLEET,
+    ),
+    Command(
         "broadcast",
-        "claire.ui.cli.fleet:broadcast",
+        "claire.ui.cli.sending:broadcast",
         "Send a text to every session of a project or group.",
         Argument("target", "A project or a group.", complete="target"),
         Argument("words", "The text, best after --.", rest=True),
         Option("--yes -y", "Do it; without it only the targets are listed.", kind=bool),
+        RAW,
+        EXPIRE,
+        WAIT,
         examples=[
             "claire broadcast api --yes -- please commit and stop",
             "claire broadcast backend -- hello",
