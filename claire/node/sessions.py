@@ -175,7 +175,7 @@ def list_sessions(db: sqlite3.Connection, machine_id: str | None = None, *, gone
 
 
 def find(db: sqlite3.Connection, ref: str) -> Row:
-    """A session by uuid, unique prefix, tmux name or its own name, either with `host:` before it; NotFound or Ambiguous.
+    """A session by uuid, unique prefix, tmux name or own name (or `host:name`); NotFound or Ambiguous.
 
     Of those that fit, the live ones are meant: a name goes on to the session that continues another.
     """
