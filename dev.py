@@ -153,7 +153,7 @@ def bench(*args: str) -> int:
 def simulate(*args: str) -> int:
     """50,000 seeded fleets against the real protocol code; a failing seed prints its repro"""
     set_up(DEV_LOCK)
-    return python("-m", "tests.integration.simulation", *(args or ("--seeds", "50000")))
+    return python("-m", "tests.sync.simulation", *(args or ("--seeds", os.environ.get("SEEDS", "50000"))))
 
 
 def soak(*args: str) -> int:

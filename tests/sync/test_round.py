@@ -13,29 +13,11 @@ from claire.node.node import Node
 from claire.sync import wire
 from claire.sync.answers import answer
 from claire.sync.messages import EVENTS_PATH, RANGES_PATH, STATE_PATH, Answer, Ask
-from claire.sync.round import Cut, Exchange, PeerError, exchange_steps
+from claire.sync.round import Cut, PeerError
 from tests.conftest import befriend
+from tests.sync.talk import converse, play
 
 MakeNode = Callable[..., Node]
-
-
-def converse(node: Node, peer: Node, asked: list[Ask] | None = None) -> Exchange:
-    """A round between two nodes in one process; `asked` gets the requests it took."""
-    return play(node, lambda ask: answer(peer, ask), asked)
-
-
-def play(node: Node, reply: Callable[[Ask], Answer], asked: list[Ask] | None = None) -> Exchange:
-    tally = Exchange()
-    steps = exchange_steps(node, tally)
-    given = None
-    while True:
-        try:
-            ask = steps.send(given)  # type: ignore[arg-type]
-        except StopIteration:
-            return tally
-        if asked is not None:
-            asked.append(ask)
-        given = reply(ask)
 
 
 def etag(node: Node) -> str:
