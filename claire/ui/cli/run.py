@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 
 from claire.ui.cli.context import Context, Result
@@ -56,6 +57,7 @@ def _guarded(argv: Sequence[str], wiring: Callable[[], ModuleType]) -> int:
 
 
 def execute(command: Command, values: dict[str, Any], wiring: Callable[[], ModuleType]) -> int:
+    _import_msgspec()
     from claire.node.errors import ClaireError
 
     ctx = Context(os.environ, wiring, values.pop("json"))
@@ -74,6 +76,24 @@ def execute(command: Command, values: dict[str, Any], wiring: Callable[[], Modul
         return complain(f"{error.strerror or error}{where}", "", EXIT_ERROR)
     finally:
         ctx.close()
+
+
+def _import_msgspec() -> None:
+    """Before anything else imports it, for two reasons.
+
+    A Ctrl-C in the middle of msgspec's own start ends the process with a segmentation fault (seen with 0.22); it
+    waits until that is over. And msgspec asks for typing_extensions although Python has all it wants since 3.11:
+    that module alone takes longer than bare Python. Who else imports it later gets it.
+    """
+    if "msgspec" in sys.modules or "typing_extensions" in sys.modules:
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    sys.modules["typing_extensions"] = None  # type: ignore[assignment]
+    try:
+        import msgspec  # noqa: F401
+    finally:
+        del sys.modules["typing_extensions"]
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def load(command: Command) -> Callable[..., Result]:
