@@ -16,7 +16,8 @@ from claire.ui.cli.table import Command
 
 NEVER = {
     "typer", "asyncio", "httpx", "starlette", "hypercorn", "zeroconf", "jinja2", "tenacity", "rich", "argparse",
-    "dataclasses", "pathlib", "logging", "subprocess", "ssl", "socket", "json", "shutil", "tempfile", "urllib", "typing_extensions",
+    "dataclasses", "pathlib", "logging", "subprocess", "ssl", "socket", "json", "shutil", "tempfile", "urllib",
+    "typing_extensions",
 }  # fmt: skip
 LOADED = """
 import sys
