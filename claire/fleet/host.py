@@ -54,8 +54,13 @@ class Host:
     not_sessions: tuple[str, ...] = ()  # folders whose Claude runs are ours (triage), never sessions
     registry: Registry = field(default_factory=Registry)
     monotonic: Callable[[], float] = time.monotonic
+    homes_seen: list[Path] = field(default_factory=list)  # at the last look
     _found_homes: set[str] = field(default_factory=set)
     _silent: dict[str, tuple[float, str]] = field(default_factory=dict)  # until when, and what it was
+
+    def _look_for_homes(self) -> list[Path]:
+        self.homes_seen = self.homes
+        return self.homes_seen
 
     @property
     def homes(self) -> list[Path]:
@@ -64,7 +69,7 @@ class Host:
     def look(self, session_of: Callable[[int, str], str] = _as_registered) -> Sight:
         """`session_of(pid, registered)` corrects what the registry says, where hooks know better."""
         panes, problems = self._panes()
-        live, ended = self._entries(self.registry.read(self.homes))
+        live, ended = self._entries(self.registry.read(self._look_for_homes()))
         live = [(_corrected(entry, session_of), process) for entry, process in live]
         taken = {process.tty for _, process in live}
         free = {pane.device for pane in panes if pane.device and not pane.dead} - taken

@@ -87,7 +87,7 @@ class Observer:
     ) -> Observation:
         seat, now_ms = places[0], self.node.now_ms()
         entry, row = seat.entry, known.get(seat.entry.session_id)
-        tail = self.evidence.tail(self.host.homes, entry.session_id, _something_happened(seat, row))
+        tail = self.evidence.tail(self.host.homes_seen, entry.session_id, _something_happened(seat, row))
         answered = not sight.problems
         judged = evidence.of_all([evidence.of_seat(place, reports, tail, answered) for place in places])
         since_ms = judged.since_ms or (row["since_ms"] if row and row["state"] == judged.state else now_ms)
@@ -113,8 +113,8 @@ class Observer:
         """Our sessions that nobody holds any more: killed, or ended in peace."""
         here = {seat.entry.session_id for seat in sight.seats}
         killed = {entry.session_id for entry in sight.ended}
-        alive = {session for (pid, start), (session, _) in held.items() if _runs(pid, start)}
-        alive -= {session for process, (session, _) in held.items() if process in _processes(sight)}
+        placed = _processes(sight)
+        alive = {session for key, (session, _) in held.items() if key not in placed and _runs(*key)}
         found = []
         for row in known.values():
             if row["machine_id"] != self.node.machine_id or row["gone"] or row["id"] in here | alive:
@@ -150,7 +150,7 @@ class Observer:
     def _hold(self, sight: Sight, held: Processes) -> None:
         """Remember who sat where, so that another process (or the next start) knows /clear when it sees it."""
         now = {(seat.process.pid, seat.process.start): (seat.entry.session_id, seat.entry.home) for seat in sight.seats}
-        kept = {key: value for key, value in held.items() if _runs(*key)} | now
+        kept = {key: value for key, value in held.items() if key in now or _runs(*key)} | now
         if kept == held:
             return
         with self.node.writing() as tx:

@@ -26,7 +26,8 @@ def find(pid: int) -> Process | None:
     """The running process with this id; a zombie does not run."""
     if sys.platform == "linux":
         try:
-            return parse_stat(pid, (PROC / str(pid) / "stat").read_text(errors="replace"))
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                return parse_stat(pid, file.read().decode("utf-8", "replace"))
         except OSError:
             return None
     return _find_with_ps(pid)

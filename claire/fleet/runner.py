@@ -91,7 +91,7 @@ def _tell(outcomes: list[Row]) -> None:
 
 def _registries(host: Host) -> list[int]:
     """A registry file that is written, made or removed moves the stamp of its folder."""
-    return [_stamp(os.path.join(home, "sessions")) for home in host.homes]
+    return [_stamp(os.path.join(home, "sessions")) for home in host.homes_seen]
 
 
 def _stamp(path: str) -> int:

@@ -54,10 +54,10 @@ def find(homes: Iterable[Path], session_id: str) -> Path | None:
 def read(path: Path, known: Tail | None = None) -> Tail | None:
     """The tail of this file; the known one while inode and size are unchanged."""
     try:
-        with path.open("rb") as file:
+        if known and (known.inode, known.size) == _mark(os.stat(path)):
+            return known
+        with open(path, "rb") as file:
             stat = os.fstat(file.fileno())
-            if known and (known.inode, known.size) == (stat.st_ino, stat.st_size):
-                return known
             window = WINDOW_BYTES_MIN
             while True:
                 start = max(0, stat.st_size - window)
@@ -69,6 +69,10 @@ def read(path: Path, known: Tail | None = None) -> Tail | None:
                 window *= 2
     except OSError:  # not written yet, moved, or cleaned up
         return None
+
+
+def _mark(stat: os.stat_result) -> tuple[int, int]:
+    return stat.st_ino, stat.st_size
 
 
 def whole_lines(window: bytes, at_start: bool) -> list[bytes]:

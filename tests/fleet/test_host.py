@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from claire.fleet import tmux
-from claire.fleet.host import Host
+from claire.fleet.host import SILENT_S, Host
 from tests.fleet.kit import FakeHost, wait_for
 
 
@@ -54,7 +54,8 @@ def test_homes_of_others_are_found_by_their_processes(host: FakeHost) -> None:
 
 def test_an_old_socket_is_no_problem_but_a_silent_server_is(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
     host.run("sh", "-c", "exec cat")
-    eyes = Host(host.env)
+    now = [0.0]
+    eyes = Host(host.env, monotonic=lambda: now[0])
     assert eyes.look().problems == ()
     server = int(host.tmux("display-message", "-p", "#{pid}"))
     monkeypatch.setattr(tmux, "TIMEOUT_S", 0.3)
@@ -63,6 +64,9 @@ def test_an_old_socket_is_no_problem_but_a_silent_server_is(host: FakeHost, monk
         assert "did not answer" in eyes.look().problems[0]
     finally:
         os.kill(server, signal.SIGCONT)
+    assert eyes.look().problems  # not asked again at once
+    now[0] += SILENT_S
+    assert eyes.look().problems == ()
     host.close()
     assert eyes.look().problems == ()
 
