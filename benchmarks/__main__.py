@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.timing import Bench, Result, table
 
-CASES = ("log", "commands", "network")
+CASES = ("log", "commands", "network", "dashboard")
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 PAGE_HEAD = """# What it costs
 

@@ -10,7 +10,7 @@ def of_projects(db: sqlite3.Connection) -> dict[str, str]:
     """Every project's shown name; one that was merged has the name of where it ended up."""
     from claire.node import projects
 
-    shown = {row["id"]: row["display"] for row in projects.list_projects(db)}
+    shown = {row["id"]: row["display"] for row in projects.list_projects(db, counted=False)}
     merged = db.execute("SELECT id, root_id FROM projects WHERE merged_into IS NOT NULL")
     return shown | {project: shown[root] for project, root in merged if root in shown}
 

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from claire.node import assignments, broadcasts, conflicts, hlc, members, projects, sessions
+from claire.node import assignments, broadcasts, conflicts, hlc, members, names, projects, sessions
 from claire.node.rows import Row, rows
 
 HEARD_MS = 5 * 60_000  # a host heard of since then is awake
@@ -42,7 +42,7 @@ def _heard_ms(host: Row) -> int:
 def with_tasks(db: sqlite3.Connection, found: list[Row]) -> list[Row]:
     """Sessions, each with the task its lineage is bound to (or None)."""
     bound = {assignment["current_session"]: assignment for assignment in assignments.list_assignments(db)}
-    names = {row["id"]: row["display"] for row in projects.list_projects(db)}
+    shown = names.of_projects(db)
     for session in found:
         assignment = bound.get(session["current_session"])
         session["task"] = assignment and {
@@ -50,7 +50,7 @@ def with_tasks(db: sqlite3.Connection, found: list[Row]) -> list[Row]:
             "title": assignment["title"],
             "status": assignment["status"],
             "project_id": assignment["project_id"],
-            "project": names.get(assignment["project_id"], ""),
+            "project": shown.get(assignment["project_id"], ""),
         }
     return found
 

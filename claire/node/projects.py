@@ -153,21 +153,31 @@ _SELECT = (
 )
 
 
-def list_projects(db: sqlite3.Connection, status: str | None = None, *, deleted: bool = False) -> list[Row]:
-    """Live projects with their task counts by status, by name; deleted ones instead if `deleted`."""
+def list_projects(
+    db: sqlite3.Connection, status: str | None = None, *, deleted: bool = False, counted: bool = True
+) -> list[Row]:
+    """Live projects by name, with their task counts by status if `counted`; deleted ones instead if `deleted`."""
     found = rows(
         db,
         f"{_SELECT} AND p.deleted IS {'' if deleted else 'NOT'} 1 AND p.merged_into IS NULL"
         " AND (?1 IS NULL OR p.status = ?1) ORDER BY p.name, p.name_claim",
         (status,),
     )
-    counts: dict[str, dict[str, int]] = {}
-    for root, task_status, count in db.execute(
-        "SELECT p.root_id, t.status, count(*) FROM tasks t JOIN projects p ON p.id = t.project_id"
-        " WHERE t.deleted IS NOT 1 AND t.created_hlc IS NOT NULL GROUP BY 1, 2"
-    ):
-        counts.setdefault(root, {})[task_status] = count
+    counts = _task_counts(db) if counted else {}
     return [{**_read(row), "tasks": counts.get(row["id"], {})} for row in found]
+
+
+def _task_counts(db: sqlite3.Connection) -> dict[str, dict[str, int]]:
+    """Per project, merged ones included, how many tasks there are of each status. Counted from the index alone."""
+    roots = dict(db.execute("SELECT id, root_id FROM projects"))
+    counts: dict[str, dict[str, int]] = {}
+    for project, status, count in db.execute(
+        "SELECT project_id, status, count(*) FROM tasks"
+        " WHERE deleted IS NOT 1 AND created_hlc IS NOT NULL GROUP BY project_id, status"
+    ):
+        of_root = counts.setdefault(roots.get(project, project), {})
+        of_root[status] = of_root.get(status, 0) + count
+    return counts
 
 
 def find(db: sqlite3.Connection, ref: str, *, deleted: bool = False) -> Row:

@@ -72,7 +72,7 @@ CREATE TABLE tasks (
   created_hlc TEXT, updated_hlc TEXT,
   registers TEXT
 );
-CREATE INDEX tasks_project ON tasks(project_id, status);
+CREATE INDEX tasks_project ON tasks(project_id, status) WHERE deleted IS NOT 1 AND created_hlc IS NOT NULL;
 
 CREATE TABLE task_links (             -- one register an element: task is blocked by another
   id TEXT PRIMARY KEY,                -- '{task_id}/{blocked_by}'

@@ -47,7 +47,7 @@ def show(db: Connection, ask: Ask) -> dict[str, Any]:
         "counts": counts(db, project["id"]),
         "view": view if view in VIEWS else "open",
         "views": VIEWS,
-        "tasks": [with_seats(db, task, live) for task in found[:TASKS_SHOWN]],
+        "tasks": with_seats(found[:TASKS_SHOWN], live, assignments.list_assignments(db)),
         "tasks_more": max(0, len(found) - TASKS_SHOWN),
         "sessions": fleet.with_last_words(db, [s for s in live if s["project_id"] == project["id"]]),
         "live": live,
@@ -75,11 +75,14 @@ def counts(db: Connection, project_id: str) -> dict[str, int]:
     return dict.fromkeys(tasks.STATUSES, 0) | dict(found)
 
 
-def with_seats(db: Connection, task: Row, live: list[Row]) -> Row:
-    """A task with the sessions that hold it; one whose session is gone still says so."""
+def with_seats(found: list[Row], live: list[Row], held: list[Row]) -> list[Row]:
+    """Tasks with the sessions that hold them; one whose session is gone still says so."""
     known = {session["id"]: session for session in live}
-    held = assignments.list_assignments(db, task["id"])
-    return task | {"seats": [{"id": a["current_session"], "session": known.get(a["current_session"])} for a in held]}
+    seats: dict[str, list[Row]] = {}
+    for a in held:
+        seat = {"id": a["current_session"], "session": known.get(a["current_session"])}
+        seats.setdefault(a["task_id"], []).append(seat)
+    return [task | {"seats": seats.get(task["id"], [])} for task in found]
 
 
 def dated(db: Connection, found: list[Row]) -> list[Row]:

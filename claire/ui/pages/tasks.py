@@ -22,7 +22,7 @@ def show(db: Connection, ask: Ask) -> dict[str, Any]:
     task = tasks.find(db, ask.path["id"], deleted=True)
     live = fleet.live(db, ask)
     return {
-        "task": with_seats(db, task, live),
+        "task": with_seats([task], live, assignments.list_assignments(db, task["id"]))[0],
         "project": project_of(db, task),
         "held": assignments.list_assignments(db, task["id"], ended=True),
         "blockers": [short(db, id_) for id_ in task["blocked_by"]],
