@@ -36,8 +36,10 @@ def run(bench: Bench, folder: Path) -> Iterator[Result]:
     size = max(bench.sizes)
     with large_fleet(folder / "fleet", size) as node, served(node) as ask:
         project = one(node, "SELECT id FROM projects LIMIT 1")
-        named = {"dashboard": "/", "projects": "/projects", "one project": f"/projects/{project}", "sessions": "/sessions",
-                 "log": "/log", "peers": "/peers"}  # fmt: skip
+        named = {
+            "dashboard": "/", "projects": "/projects", "one project": f"/projects/{project}",
+            "sessions": "/sessions", "log": "/log", "peers": "/peers",
+        }  # fmt: skip
         for name, path in named.items():
             ask(path)
             with bench.profiled(f"page {name}"):

@@ -1,5 +1,8 @@
 """What the SVG pictures are drawn from: activity per hour, burn-up per day."""
 
+from collections import Counter
+from collections.abc import Iterable
+from itertools import accumulate
 from sqlite3 import Connection
 from typing import Any
 
@@ -37,19 +40,24 @@ def burn_up(db: Connection, project_id: str, now_ms: int) -> dict[str, Any] | No
     first = max(min((day for day, _ in made), default=today), today - BURN_DAYS_MAX + 1)
     if first >= today:
         return None
-    days = range(first, today + 1)
-    scope = [sum(created <= day for created, _ in made) for day in days]
-    done = [sum(ended is not None and ended <= day for _, ended in made) for day in days]
+    scope = grown((created for created, _ in made), first, today)
+    done = grown((ended for _, ended in made if ended is not None), first, today)
     return {
         "scope": polyline(scope, max(scope)),
         "done": polyline(done, max(scope)),
-        "days": len(days),
+        "days": len(scope),
         "total": scope[-1],
         "finished": done[-1],
         "first_ms": first * DAY_MS,
         "width": BURN_WIDTH,
         "height": BURN_HEIGHT,
     }
+
+
+def grown(days: Iterable[int], first: int, last: int) -> list[int]:
+    """How many there were by the end of each day; what is older counts from the first, a clock ahead by the last."""
+    counts = Counter(min(max(day, first), last) for day in days)
+    return list(accumulate(counts[day] for day in range(first, last + 1)))
 
 
 def polyline(values: list[int], top: int) -> str:
