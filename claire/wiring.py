@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from claire.config import Home, Settings
@@ -45,6 +45,13 @@ def pull(node: Node) -> int:
     from claire.fleet import runner
 
     return runner.observe(node, os.environ).recorded
+
+
+def whoami(home: Home, env: Mapping[str, str]) -> str:
+    """The Claude session this process runs in, or ''."""
+    from claire.fleet import here
+
+    return here.session_id(home, env, os.getpid())
 
 
 def deliver(node: Node) -> list[Row]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 PROC = Path("/proc")
 PS_TIMEOUT_S = 5.0
-_STATE, _TTY, _START = 0, 4, 19  # fields of /proc/PID/stat after the command name
+_STATE, _PARENT, _TTY, _START = 0, 1, 4, 19  # fields of /proc/PID/stat after the command name
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class Process:
     pid: int
     start: str  # as Claude Code writes procStart: clock ticks on Linux, UTC lstart elsewhere
     tty: int  # device number of the controlling terminal, 0 for none
+    parent: int = 0
 
 
 def find(pid: int) -> Process | None:
@@ -38,7 +39,7 @@ def parse_stat(pid: int, text: str) -> Process | None:
     fields = text.rpartition(")")[2].split()
     if len(fields) <= _START or fields[_STATE] in ("Z", "X"):
         return None
-    return Process(pid, fields[_START], _device(int(fields[_TTY])))
+    return Process(pid, fields[_START], _device(int(fields[_TTY])), int(fields[_PARENT]))
 
 
 def _device(tty_nr: int) -> int:
@@ -50,12 +51,22 @@ def _device(tty_nr: int) -> int:
 
 def _find_with_ps(pid: int) -> Process | None:
     environment = {**os.environ, "TZ": "UTC", "LC_ALL": "C"}
-    command = ["ps", "-o", "stat=,tty=,lstart=", "-p", str(pid)]
+    command = ["ps", "-o", "stat=,ppid=,tty=,lstart=", "-p", str(pid)]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=PS_TIMEOUT_S)
-    fields = result.stdout.split(None, 2)
-    if len(fields) < 3 or fields[0].startswith("Z"):
+    fields = result.stdout.split(None, 3)
+    if len(fields) < 4 or fields[0].startswith("Z"):
         return None
-    return Process(pid, fields[2].strip(), terminal(f"/dev/{fields[1]}"))
+    return Process(pid, fields[3].strip(), terminal(f"/dev/{fields[2]}"), int(fields[1]))
+
+
+def ancestors(pid: int, limit: int) -> Iterator[int]:
+    """This process, its parent, and so on, nearest first."""
+    for _ in range(limit):
+        process = find(pid)
+        if process is None:
+            return
+        yield pid
+        pid = process.parent
 
 
 def terminal(path: str) -> int:

@@ -230,6 +230,10 @@ CREATE TABLE claude_processes (       -- which session each Claude process of th
   PRIMARY KEY (pid, start)
 ) WITHOUT ROWID;
 
+CREATE TABLE agent_calls (            -- answers to writes that an agent may repeat under the same key
+  key TEXT PRIMARY KEY, answer TEXT NOT NULL, at_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+
 CREATE TABLE logins (                 -- browser logins: one-time codes and cookies, both stored hashed
   hash TEXT PRIMARY KEY, kind TEXT NOT NULL, expires_ms INTEGER NOT NULL, tries INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;

@@ -72,6 +72,7 @@ CALLS = {
     "session list": ["session", "list"],
     "session show": ["session", "show", SESSION],
     "broadcast": ["broadcast", PROJECT, "--", "hello"],
+    "prime": ["prime"],
     "init": ["init"],
     "id": ["id"],
     "peer list": ["peer", "list"],
@@ -83,7 +84,8 @@ CALLS = {
     "hook uninstall": ["hook", "uninstall"],
 }
 ELSEWHERE = {
-    "watch", "pull", "send", "node", "web", "sync", "peer invite", "peer join", "peer add", "identity rotate",
+    "mcp", "watch", "pull", "send", "node", "web", "sync", "peer invite", "peer join", "peer add",
+    "identity rotate",
 }  # fmt: skip
 
 

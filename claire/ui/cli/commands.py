@@ -427,6 +427,21 @@ COMMANDS = [
         group=FLEET,
     ),
     Command(
+        "prime",
+        "claire.ui.cli.agents:prime",
+        "What the session this runs in has to know of its task; nothing where it has none.",
+        Option("--hook", "Run by a SessionStart hook: standard input names the session.", kind=bool),
+        examples=["claire prime", "claire prime --hook < payload.json"],
+        group=FLEET,
+    ),
+    Command(
+        "mcp",
+        "claire.ui.cli.agents:mcp",
+        "Serve tools to the agent of the session this runs in: MCP on standard input and output.",
+        examples=["claude mcp add --scope user claire -- claire mcp"],
+        group=FLEET,
+    ),
+    Command(
         "init",
         "claire.ui.cli.nodes:init",
         "Make this host a node: folders, key, database. Safe to repeat.",
