@@ -98,7 +98,7 @@ def test_pids_of_containers_and_other_machines(domain: str, here: bool) -> None:
 def test_a_command_name_may_hold_brackets() -> None:
     fields = " ".join(["S", "1", "1", "1", str(136 << 8 | 3), *["0"] * 14, "4711", "0"])
     process = processes.parse_stat(5, f"5 (a) b) {fields}")
-    assert process == processes.Process(5, "4711", os.makedev(136, 3))
+    assert process == processes.Process(5, "4711", os.makedev(136, 3), 1)
     assert processes.parse_stat(5, "5 (x") is None
 
 

@@ -437,8 +437,8 @@ COMMANDS = [
     Command(
         "mcp",
         "claire.ui.cli.agents:mcp",
-        "Serve tools to the agent of the session this runs in: MCP on standard input and output.",
-        examples=["claude mcp add --scope user claire -- claire mcp"],
+        "Serve tools to the agent of a session over MCP: claude mcp add --scope user claire -- claire mcp",
+        examples=["claire mcp"],
         group=FLEET,
     ),
     Command(
