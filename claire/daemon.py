@@ -55,6 +55,8 @@ def run_node(home: Home, settings: Settings, say: Say, *, sign_in: bool = False)
     for noisy in ("httpx", "hypercorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     with Node(home) as node, alone(home):
+        if node.read_only is not None:
+            raise node.read_only
         asyncio.run(Daemon(node, settings, say).run(sign_in))
 
 

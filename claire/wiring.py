@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from claire.config import Home, Settings
 from claire.node import members
@@ -124,8 +124,12 @@ async def _rounds(node: Node, peers: list[tuple[Row, list[Peer]]]) -> list[Row]:
 def _row(node: Node, member: Row, outcome: Outcome) -> Row:
     from claire.sync import health
 
+    health.remember(node, member["id"], outcome.url, outcome.exchange, error=outcome.error)
+    return _described(member, outcome)
+
+
+def _described(member: Row, outcome: Outcome) -> Row:
     done = outcome.exchange
-    health.remember(node, member["id"], outcome.url, done, error=outcome.error)
     behind = sum(done.behind.values())
     if outcome.error:
         state = "refused" if outcome.refused else "unreachable"
@@ -143,6 +147,64 @@ def _row(node: Node, member: Row, outcome: Outcome) -> Row:
         "skew_ms": done.skew_ms,
         "why": outcome.error or refused,
     }
+
+
+def sync_over_ssh(node: Node, host: str, *, admit: bool = False) -> Row:
+    """A round with the node of this user on another host, through ssh; `admit` pairs the two first."""
+    from claire.sync import ssh, stdio
+    from claire.sync.round import Exchange
+    from claire.sync.runner import Outcome
+
+    tally = Exchange()
+    with ssh.pipes(host) as (coming, going):
+        other = stdio.exchange(node, _own_name(node), coming, going, tally, admit=admit)
+    return _described({"id": other.machine_id, "name": other.name}, Outcome(tally))
+
+
+def sync_stdio(node: Node) -> None:
+    """Be the other end of `sync_over_ssh`, on this process' standard input and output."""
+    import sys
+
+    from claire.sync import stdio
+
+    stdio.serve(node, _own_name(node), sys.stdin.buffer, sys.stdout.buffer)
+
+
+def _own_name(node: Node) -> str:
+    with node.reading() as db:
+        name: str = members.find(db, node.machine_id)["name"]
+    return name
+
+
+def export(node: Node, write: Callable[[bytes], object], since_ms: int) -> int:
+    """The log as NDJSON; how many events."""
+    from claire.sync import carry
+
+    return carry.export(node, write, since_ms)
+
+
+def bring_in(node: Node, file: BinaryIO) -> Row:
+    """Take in what another node exported; as any peer's, every event is verified."""
+    from claire.sync import carry
+
+    carried = carry.bring_in(node, file)
+    return {
+        "accepted": carried.accepted,
+        "duplicate": carried.duplicate,
+        "refused": [{"id": r.uuid, "machine_id": r.machine_id, "why": r.why} for r in carried.refused],
+        "cut": not carried.etag,
+        "in_sync": carried.in_sync,
+    }
+
+
+def restore(home: Home, path: str, now_ms: int) -> Row:
+    """Put a backup in the place of the database, while no daemon runs."""
+    from claire.daemon import alone
+    from claire.node import backup
+
+    os.makedirs(home.data, mode=0o700, exist_ok=True)
+    with alone(home):
+        return backup.restore(home, path, now_ms)
 
 
 def invite(node: Node) -> str:

@@ -163,6 +163,14 @@ def in_arrival_order(db: sqlite3.Connection) -> Iterator[Event]:
             yield Event(*row[1:])
 
 
+def in_stamp_order(db: sqlite3.Connection, beyond: Key = FIRST) -> Iterator[Event]:
+    """Every event beyond a key, each machine's as they happened, read in pages; keys, since clones share stamps."""
+    sql = f"SELECT {COLUMNS} FROM events WHERE (hlc, uuid) > (?, ?) ORDER BY hlc, uuid LIMIT ?"
+    while events := list(_events(db.execute(sql, (*beyond, ARRIVAL_PAGE_EVENTS)))):
+        yield from events
+        beyond = (events[-1].hlc, events[-1].uuid)
+
+
 def fingerprint(db: sqlite3.Connection, machine_id: str, low: Key, high: Key) -> tuple[int, str]:
     """(count, digest) of a machine's events with low <= (hlc, uuid) < high; digest as 32 hex digits."""
     count, digest = 0, 0

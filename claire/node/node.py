@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from claire.config import Home
 from claire.node import hlc, log, store
-from claire.node.errors import Refused, UsageError
+from claire.node.errors import Corrupt, NewerSchema, NoDatabase, Refused, StorageError, UsageError
 from claire.node.event import (
     EVENT_BYTES_MAX,
     Body,
@@ -90,17 +90,37 @@ class Node:
         now_ms: Callable[[], int] = wall_ms,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        """Open the node in `home`. NoDatabase, NewerSchema, Corrupt or StorageError say what is in the way."""
+        """Open the node in `home`. NoDatabase, Corrupt or StorageError say what is in the way.
+
+        Where only writing is impossible (a newer Claire's database, a disk that is read-only), `read_only` says why,
+        and every `writing` raises it.
+        """
         self.home = home
         self.now_ms = now_ms
         self.entropy = entropy
-        self._writer = store.connect(home.database)
+        self.read_only: StorageError | None = None
+        self._connect = store.connect
         self._writer_lock = threading.Lock()
         self._readers: deque[sqlite3.Connection] = deque()
-        version = store.version(self._writer, home.database)
-        if version < SCHEMA_VERSION:
-            self._upgrade()
+        self._writer = self._open()
+        try:
+            version = store.version(self._writer, home.database)
+        except NewerSchema as error:
+            self.read_only = error
+        else:
+            if version < SCHEMA_VERSION:
+                self._upgrade()
         (self.machine_id,) = self._writer.execute("SELECT value FROM meta WHERE key = 'machine_id'").fetchone()
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return store.connect(self.home.database)
+        except (Corrupt, NoDatabase):
+            raise
+        except StorageError as error:
+            why = f"{error.message}; what was written last may be missing"
+            self._connect, self.read_only = store.connect_read_only, StorageError(why, error.hint)
+            return store.connect_read_only(self.home.database)
 
     def __enter__(self) -> "Node":
         return self
@@ -142,10 +162,14 @@ class Node:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection that sees one consistent snapshot."""
         with store.words(self.home.database):
-            db = self._readers.pop() if self._readers else store.connect(self.home.database)
+            db = self._readers.pop() if self._readers else self._connect(self.home.database)
             db.execute("BEGIN")
             try:
                 yield db
+            except sqlite3.OperationalError as error:
+                if isinstance(self.read_only, NewerSchema):
+                    raise self.read_only from error  # a table or column that only the newer Claire knows
+                raise
             finally:
                 db.execute("ROLLBACK")
                 self._readers.append(db)
@@ -153,6 +177,8 @@ class Node:
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
         """One BEGIN IMMEDIATE transaction; it commits when the block ends, and rolls back if it raises."""
+        if self.read_only is not None:
+            raise self.read_only
         with store.words(self.home.database), self._locked():
             db = self._writer
             db.execute("BEGIN IMMEDIATE")

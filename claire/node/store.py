@@ -24,6 +24,32 @@ def connect(path: str) -> sqlite3.Connection:
         return db
 
 
+def connect_read_only(path: str) -> sqlite3.Connection:
+    """A connection that cannot write, for a folder or file system that lets nobody write.
+
+    Beside a running writer SQLite shares its -wal. Where there is none and none can be made, the file is read as it
+    is: what stands in a -wal only is not seen, so a reader has to be told that the newest may be missing.
+    """
+    from urllib.parse import quote  # not for commands on a healthy disk
+
+    uri = f"file:{quote(path)}?"
+    try:
+        return _opened_to_read(uri + "mode=ro")
+    except sqlite3.OperationalError:
+        with words(path):
+            return _opened_to_read(uri + "mode=ro&immutable=1")
+
+
+def _opened_to_read(uri: str) -> sqlite3.Connection:
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256)
+    try:
+        db.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.DatabaseError:
+        db.close()
+        raise
+    return db
+
+
 def create(path: str, machine_id: str, public_key: str, name: str) -> None:
     """Make a node's database (0600), whole or not at all: it gets its name when it is complete. `public_key` is hex."""
     unfinished = f"{path}.new"

@@ -82,10 +82,13 @@ CALLS = {
     "hook install": ["hook", "install"],
     "hook status": ["hook", "status"],
     "hook uninstall": ["hook", "uninstall"],
+    "backup": ["backup", "backup.db"],
+    "export": ["export", "-"],
+    "import": ["import", "/dev/null"],
 }
 ELSEWHERE = {
     "mcp", "watch", "pull", "send", "node", "web", "sync", "peer invite", "peer join", "peer add",
-    "identity rotate",
+    "identity rotate", "restore",
 }  # fmt: skip
 
 

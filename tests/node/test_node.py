@@ -131,12 +131,19 @@ def test_no_database(tmp_path: Path) -> None:
     assert caught.value.hint == "run `claire init`"
 
 
-def test_d10_a_newer_schema_is_left_alone(node: Node) -> None:
+def test_d10_a_newer_schema_is_read_and_not_written(node: Node) -> None:
+    projects.create(node, "api")
     with sqlite3.connect(node.home.database) as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(NewerSchema, match="newer Claire"):
-        Node(node.home)
+    with Node(node.home) as older:
+        assert isinstance(older.read_only, NewerSchema)
+        with older.reading() as db:
+            assert [row["name"] for row in projects.list_projects(db)] == ["api"]
+        with pytest.raises(NewerSchema, match="newer Claire"):
+            projects.create(older, "web")
+        with pytest.raises(NewerSchema), older.reading() as db:
+            db.execute("SELECT what_it_will_have FROM projects")
 
 
 def test_an_older_schema_is_replayed_when_opened(node: Node) -> None:

@@ -16,6 +16,7 @@ GROUPS = {
 }
 
 PROJECT_STATUSES = ("active", "paused", "done")
+FORMATS = ("ndjson", "parquet")
 TASK_STATUSES = ("todo", "in_progress", "blocked", "done")
 
 PROJECT = Argument("project", "Name or id of a project.", complete="project")
@@ -481,7 +482,10 @@ COMMANDS = [
         "claire.ui.cli.peers:sync",
         "Exchange events with all peers now, or with one.",
         Argument("peer", "Name or id of a peer.", required=False, complete="peer"),
-        examples=["claire sync", "claire sync web1"],
+        Option("--ssh", "Through ssh with the node of this host: it needs no open port."),
+        Option("--pair", "With --ssh: make the two members of one fleet first.", kind=bool),
+        Option("--stdio", "Be the other end of --ssh.", kind=bool),
+        examples=["claire sync", "claire sync web1", "claire sync --ssh ann@web1 --pair"],
         group=NODE,
     ),
     Command(
@@ -545,6 +549,41 @@ COMMANDS = [
         "Sign every browser out of this node's dashboard.",
         Option("--all", "Say that you mean every one.", kind=bool),
         examples=["claire logout --all"],
+        group=NODE,
+    ),
+    Command(
+        "backup",
+        "claire.ui.cli.keep:backup",
+        "Write a backup of the database, while everything goes on.",
+        Argument("path", "File or folder; here, named by node and time, where nothing is said.", required=False),
+        Option("--with-key", "The node's key too, beside it: whoever has both is this node.", kind=bool),
+        examples=["claire backup", "claire backup /mnt/stick --with-key"],
+        group=NODE,
+    ),
+    Command(
+        "restore",
+        "claire.ui.cli.keep:restore",
+        "Go back to a backup; the database that is here is kept aside.",
+        Argument("path", "What `claire backup` wrote."),
+        examples=["claire restore claire-web1-20261122-101500.db"],
+        group=NODE,
+    ),
+    Command(
+        "export",
+        "claire.ui.cli.keep:export",
+        "Write the log to a file: to carry it to another node, or to analyse it.",
+        Argument("path", "File to write; - is standard output."),
+        Option("--format", "ndjson can be imported; parquet opens in DuckDB and the like.", choices=FORMATS),
+        SINCE,
+        examples=["claire export log.ndjson", "claire export log.parquet --format parquet --since 30d"],
+        group=NODE,
+    ),
+    Command(
+        "import",
+        "claire.ui.cli.keep:import_",
+        "Take in what another node exported; every event is verified.",
+        Argument("path", "File to read; - is standard input."),
+        examples=["claire import /mnt/stick/log.ndjson"],
         group=NODE,
     ),
 ]

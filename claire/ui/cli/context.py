@@ -88,6 +88,8 @@ class Context:
             from claire.node.node import Node
 
             self._node = Node(self.home)
+            if self._node.read_only is not None:
+                self.note(f"read only: {self._node.read_only}")
         return self._node
 
     def task(self, ref: str | None) -> str:
