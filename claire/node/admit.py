@@ -77,9 +77,7 @@ def _take(node: "Node", events: list[Event], trusted: dict[str, bytes], receipt:
         known = log.known(db, [event.uuid for event in events])
     sealed = seals.proven(events, lambda event: _signed(event, trusted[event.machine_id]))
     sound = [
-        event
-        for at, event in enumerate(events)
-        if _sound(event, known.get(event.uuid), at in sealed, trusted, receipt)
+        event for at, event in enumerate(events) if _sound(event, known.get(event.uuid), at in sealed, trusted, receipt)
     ]
     with node.writing() as tx:
         fresh = _new(tx.db, sound, receipt)
@@ -96,9 +94,7 @@ def _take(node: "Node", events: list[Event], trusted: dict[str, bytes], receipt:
     receipt.fresh += [event.uuid for event in fresh]
 
 
-def _sound(
-    event: Event, stored: Event | None, sealed: bool, trusted: dict[str, bytes], receipt: Receipt
-) -> bool:
+def _sound(event: Event, stored: Event | None, sealed: bool, trusted: dict[str, bytes], receipt: Receipt) -> bool:
     """False if the event is refused or known already. What is known was verified when it came."""
     if receipt.blocked(event):
         receipt.refuse(event, FOLLOWS)

@@ -117,9 +117,7 @@ class Fold:
             self._registers[table, row["id"]] = found
         return found
 
-    def _mark_dead(
-        self, event: Event, place: Place, replaced: Iterable[str], before: Sequence[registers.Head]
-    ) -> None:
+    def _mark_dead(self, event: Event, place: Place, replaced: Iterable[str], before: Sequence[registers.Head]) -> None:
         """Remember what `event` replaces that is still to come; what was folded is out of the heads for good."""
         for uuid in set(replaced).difference([head[1] for head in before]):
             if not log.arrived_before(self.db, uuid, event.uuid):

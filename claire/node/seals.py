@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from claire.node.fold import Fold
     from claire.node.node import Transaction
 
-WIRE_NAME = "events_sealed"
 
-
-@event_type(WIRE_NAME)
+@event_type("events_sealed")
 class EventsSealed(Body):
     """This machine's events from stamp `first` to stamp `last` are `count` many and hash to `sha256`."""
 
@@ -50,7 +48,7 @@ def seal(tx: "Transaction", machine_id: str) -> None:
 
 
 def _sealed_through(db: sqlite3.Connection, machine_id: str) -> str:
-    newest = log.newest_of_type(db, machine_id, WIRE_NAME)
+    newest = log.newest_of_type(db, machine_id, EventsSealed.wire_name)
     body = read_body(newest) if newest is not None else None
     return body.last if isinstance(body, EventsSealed) else ""
 
@@ -61,12 +59,12 @@ def proven(events: Sequence[Event], signed: Callable[[Event], bool]) -> set[int]
     Seals that overlap an earlier one are passed over, so that no event is hashed twice whatever a peer sends.
     """
     vouched: set[int] = set()
-    for machine_id in {event.machine_id for event in events if event.event_type == WIRE_NAME}:
+    for machine_id in {event.machine_id for event in events if event.event_type == EventsSealed.wire_name}:
         own = sorted((event.hlc, event.uuid, at) for at, event in enumerate(events) if event.machine_id == machine_id)
         stamps = [stamp for stamp, _, _ in own]
         tried = ""
         for _, _, at in own:
-            body = read_body(events[at]) if events[at].event_type == WIRE_NAME else None
+            body = read_body(events[at]) if events[at].event_type == EventsSealed.wire_name else None
             if isinstance(body, EventsSealed) and tried < body.first <= body.last:
                 tried = body.last
                 covered = [i for *_, i in own[bisect_left(stamps, body.first) : bisect_right(stamps, body.last)]]

@@ -96,13 +96,9 @@ TELLERS: dict[str, Callable[[Payload, Label], str]] = {
     "task_created": lambda p, label: f"task {p['title']} added to {label(p['project_id'])}",
     "task_changed": _task_changed,
     "task_linked": lambda p, label: f"task {label(p['task_id'])} waits for {label(p['blocked_by'])}",
-    "task_unlinked": lambda p, label: (
-        f"task {label(p['task_id'])} no longer waits for {label(p['blocked_by'])}"
-    ),
+    "task_unlinked": lambda p, label: f"task {label(p['task_id'])} no longer waits for {label(p['blocked_by'])}",
     "assignment_created": _bound,
-    "assignment_ended": lambda p, label: (
-        "a task taken back" + (f": {p['reason']}" if p.get("reason") else "")
-    ),
+    "assignment_ended": lambda p, label: "a task taken back" + (f": {p['reason']}" if p.get("reason") else ""),
     "session_observed": _session_observed,
     "session_succeeded": lambda p, label: f"session {label(p['old'])} goes on as {label(p['new'])} ({p['reason']})",
     "group_defined": lambda p, label: f"group {p['name']} is {p['pattern']}",

@@ -13,8 +13,8 @@ from claire.node.node import Node
 from claire.node.rows import Row
 from tests.conftest import Clock, befriend
 from tests.node import events as made
+from tests.node.doing import CLEARED, SESSION, read, saw
 from tests.node.test_admit import everything
-from tests.node.test_nouns import CLEARED, SESSION, read, saw
 
 
 @pytest.fixture

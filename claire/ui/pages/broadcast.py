@@ -79,7 +79,5 @@ def send(node: "Node", ask: Ask) -> Done | Shown:
             "once": node.new_id(),
         }
         return Shown("broadcast_confirm.html", context)
-    sent = broadcasts.send(
-        node, to, text, raw=raw, broadcast_id=ask.one("once"), only=ask.many("seen")
-    )
+    sent = broadcasts.send(node, to, text, raw=raw, broadcast_id=ask.one("once"), only=ask.many("seen"))
     return Done(f"On its way to {len(targets)}.", go=f"/broadcast/{sent['id']}")
