@@ -93,7 +93,7 @@ def page(pages: Iterable[list[Event]], limit: int) -> tuple[bytes, list[Event], 
 def _through_last_seal(events: list[Event]) -> int:
     """How many events a page should have that must end somewhere: what is cut from its seal is verified one by one."""
     for at in range(len(events) - 1, -1, -1):
-        if events[at].event_type == seals.WIRE_NAME:
+        if events[at].event_type == seals.EventsSealed.wire_name:
             return at + 1
     return len(events)
 

@@ -40,7 +40,7 @@ def sealed(make_node: Callable[..., Node]) -> tuple[Node, list[Event]]:
 
 def test_every_thousand_events_end_in_a_seal_over_them(sealed: tuple[Node, list[Event]]) -> None:
     _, events = sealed
-    at = [n for n, event in enumerate(events) if event.event_type == seals.WIRE_NAME]
+    at = [n for n, event in enumerate(events) if event.event_type == seals.EventsSealed.wire_name]
     assert at == [SEAL_EVENTS, 2 * SEAL_EVENTS]
     assert signatures_checked(events) == (2 * SEAL_EVENTS, 2)
 
