@@ -5,7 +5,8 @@ import sqlite3
 from claire.node import assignments, broadcasts, conflicts, hlc, members, names, projects, sessions
 from claire.node.rows import Row, rows
 
-HEARD_MS = 5 * 60_000  # a host heard of since then is awake
+OFFLINE_AFTER_MS = 2 * sessions.STALE_MS  # a host that is up writes at least every STALE_MS
+AHEAD_MS_MAX = 60_000  # a stamp further ahead says nothing about when its host was heard of
 
 
 def overview(db: sqlite3.Connection, own: str) -> Row:
@@ -30,13 +31,18 @@ def overview(db: sqlite3.Connection, own: str) -> Row:
 
 def stalled(live: list[Row], hosts: list[Row], now_ms: int) -> list[Row]:
     """Sessions that work and are silent, on hosts that are not: of a host asleep nobody knows what its sessions do."""
-    heard = {host["id"] for host in hosts if host["own"] or now_ms - _heard_ms(host) <= HEARD_MS}
+    heard = {host["id"] for host in hosts if not offline(host, now_ms)}
     return [row for row in live if row["machine_id"] in heard and sessions.stalled(row, now_ms)]
 
 
-def _heard_ms(host: Row) -> int:
+def offline(host: Row, now_ms: int) -> bool:
+    return not host["own"] and now_ms - heard_ms(host, now_ms) > OFFLINE_AFTER_MS
+
+
+def heard_ms(host: Row, now_ms: int) -> int:
+    """When a host was last heard of: its newest event or the last exchange with it; 0 for never."""
     wrote_ms = hlc.decode(host["newest"])[0] if host["newest"] else 0
-    return max(wrote_ms, host["last_contact_ms"] or 0)
+    return max(host["last_contact_ms"] or 0, wrote_ms if wrote_ms <= now_ms + AHEAD_MS_MAX else 0)
 
 
 def with_tasks(db: sqlite3.Connection, found: list[Row]) -> list[Row]:

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from claire.ui.text import STATES
+from claire.ui.text import STATES, age
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -27,18 +27,6 @@ def visible(value: Any) -> Any:
     if isinstance(value, str) and not isinstance(value, Markup):
         return _UNSEEN.sub(lambda found: f"\\x{ord(found.group()):02x}", value)
     return value
-
-
-def age(ms: int | None) -> str:
-    """`40s`, `3m`, `2h 5m`, `6d`; the same words as in claire.js."""
-    seconds = max(0, (ms or 0) // 1000)
-    if seconds < 60:
-        return f"{seconds}s"
-    if seconds < 3600:
-        return f"{seconds // 60}m"
-    if seconds < 86400:
-        return f"{seconds // 3600}h {seconds % 3600 // 60}m"
-    return f"{seconds // 86400}d"
 
 
 def iso(ms: int) -> str:

@@ -3,12 +3,10 @@
 from collections.abc import Iterable
 from sqlite3 import Connection
 
-from claire.node import hlc, overview, sessions
+from claire.node import overview, sessions
 from claire.node.rows import Row
 from claire.ui.ask import Ask
 
-OFFLINE_AFTER_MS = 2 * sessions.STALE_MS  # a host that is up writes at least every STALE_MS
-FUTURE_MS_MAX = 60_000  # a stamp beyond this says nothing about when its host was heard
 SKEW_MS_SHOWN = 30_000
 
 
@@ -24,26 +22,20 @@ def hosts(db: Connection, ask: Ask) -> list[Row]:
     found = overview.hosts(db, ask.machine_id)
     for host in found:
         host["needs"] = waiting.get(host["id"], 0)
-        host["heard_ms"] = heard_ms(host, ask.now_ms)
-        host["offline"] = not host["own"] and ask.now_ms - host["heard_ms"] > OFFLINE_AFTER_MS
+        host["heard_ms"] = overview.heard_ms(host, ask.now_ms)
+        host["offline"] = overview.offline(host, ask.now_ms)
         skew_ms = host["skew_ms"] or 0
         host["skewed"] = abs(skew_ms) > SKEW_MS_SHOWN
         host["skew_words"] = f"{abs(skew_ms) // 1000} s {'ahead' if skew_ms > 0 else 'behind'}"
     return sorted(found, key=lambda host: (not host["own"], host["state"] == "revoked", host["offline"], host["name"]))
 
 
-def heard_ms(host: Row, now_ms: int) -> int:
-    """When we last heard of a host: its newest event or our last exchange with it, 0 for never."""
-    stamp_ms = hlc.decode(host["newest"])[0] if host["newest"] else 0
-    return max(host["last_contact_ms"] or 0, stamp_ms if stamp_ms <= now_ms + FUTURE_MS_MAX else 0)
-
-
 def live(db: Connection, ask: Ask) -> list[Row]:
     """Every live session with its task, dressed for a page."""
-    return dress(overview.with_tasks(db, sessions.list_sessions(db)), hosts(db, ask))
+    return dress(overview.with_tasks(db, sessions.list_sessions(db)), hosts(db, ask), ask.now_ms)
 
 
-def dress(found: Iterable[Row], known_hosts: Iterable[Row]) -> list[Row]:
+def dress(found: Iterable[Row], known_hosts: Iterable[Row], now_ms: int) -> list[Row]:
     by_id = {host["id"]: host for host in known_hosts}
     dressed = []
     for session in found:
@@ -53,6 +45,8 @@ def dress(found: Iterable[Row], known_hosts: Iterable[Row]) -> list[Row]:
             "label": session["name"] or session["tmux_name"] or session["id"][:8],
             "host": host.get("name") or session["host"],
             "stale": host.get("offline", False) and not session["gone"],
+            "stalled": sessions.stalled(session, now_ms),
+            "active_ms": sessions.active_ms(session),
             "needs": session["state"] in sessions.NEEDS_PERSON,
             "task_id": task.get("id"),
             "task_title": task.get("title") or "a task not seen yet",

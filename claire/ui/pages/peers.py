@@ -11,13 +11,11 @@ from claire.ui.pages import fleet
 
 def show(db: Connection, ask: Ask) -> dict[str, Any]:
     talked = {row["machine_id"]: row for row in rows(db, "SELECT * FROM peers")}
-    may_type = {machine for (machine,) in db.execute("SELECT machine_id FROM allow_send")}
     index = log.index(db)
     return {
         "hosts": [
             host
-            | {"peer": talked.get(host["id"]), "may_type": host["own"] or host["id"] in may_type}
-            | {"events": index[host["id"]].count if host["id"] in index else 0}
+            | {"peer": talked.get(host["id"]), "events": index[host["id"]].count if host["id"] in index else 0}
             for host in fleet.hosts(db, ask)
         ],
         "etag": log.etag(db),

@@ -15,7 +15,7 @@ NEWS_SHOWN = 40
 def listing(db: Connection, ask: Ask) -> dict[str, Any]:
     everyone = overview.with_tasks(db, sessions.list_sessions(db, gone=ask.query.get("gone") == "yes"))
     hosts = fleet.hosts(db, ask)
-    found = sorted(fleet.dress(everyone, hosts), key=fleet.urgency)
+    found = sorted(fleet.dress(everyone, hosts, ask.now_ms), key=fleet.urgency)
     state, host, group = (ask.query.get(name, "") for name in ("state", "host", "group"))
     if state:
         found = [s for s in found if s["state"] == state or (state == "needs" and s["needs"])]
@@ -39,7 +39,7 @@ def listing(db: Connection, ask: Ask) -> dict[str, Any]:
 
 def show(db: Connection, ask: Ask) -> dict[str, Any]:
     found = sessions.find(db, ask.path["id"])
-    session = fleet.dress(overview.with_tasks(db, [found]), fleet.hosts(db, ask))[0]
+    session = fleet.dress(overview.with_tasks(db, [found]), fleet.hosts(db, ask), ask.now_ms)[0]
     lineage = sessions.lineage(db, session["id"])
     return {
         "session": fleet.with_last_words(db, [session])[0],

@@ -49,14 +49,13 @@ document.addEventListener("htmx:error", (event) => {
   else say("The node did not answer. Nothing was changed.");
 });
 
-// --- ages: the same words the server writes ---
+// --- ages: the same words as text.age of the server ---
 
 function age(ms) {
   const s = Math.max(0, Math.floor(ms / 1000));
-  if (s < 60) return `${s}s`;
-  if (s < 3600) return `${Math.floor(s / 60)}m`;
-  if (s < 86400) return `${Math.floor(s / 3600)}h ${Math.floor((s % 3600) / 60)}m`;
-  return `${Math.floor(s / 86400)}d`;
+  if (s >= 2 * 86400) return `${Math.floor(s / 86400)}d`;
+  if (s >= 3600) return `${Math.floor(s / 3600)}h`;
+  return s >= 60 ? `${Math.floor(s / 60)}m` : `${s}s`;
 }
 
 function tick() {
