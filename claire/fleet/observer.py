@@ -97,7 +97,7 @@ class Observer:
             cwd=(tail.cwd if tail else "") or entry.cwd,
             tmux_name=seat.pane.session_name if seat.pane else "",
             pane=_pane_name(seat),
-            name=entry.name,
+            name=entry.name if entry.name_by_user else "",  # a derived name says less than the tmux name
             version=entry.version,
             state=judged.state,
             source=judged.source,
