@@ -40,11 +40,12 @@ def open_dashboard(home: Home, settings: Settings, say: Callable[[str], None]) -
         return login.open_link(node, (daemon.read_runtime(home) or {})["ui"])
 
 
-def pull(node: Node) -> int:
-    """Look at this host's sessions once; how many changes were recorded."""
+def pull(node: Node) -> Row:
+    """Look at this host's sessions once: `recorded` changes, `problems` (what was not reached), `notes`."""
     from claire.fleet import runner
 
-    return runner.observe(node, os.environ).recorded
+    done = runner.observe(node, os.environ)
+    return {"recorded": done.recorded, "problems": list(done.problems), "notes": list(done.notes)}
 
 
 def whoami(home: Home, env: Mapping[str, str]) -> str:

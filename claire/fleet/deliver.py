@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from claire.config import Home
-from claire.fleet import keystrokes
+from claire.fleet import keystrokes, remote
 from claire.fleet.keystrokes import Obstacle, Outcome, Result, Typist
 from claire.node import broadcasts, hlc, members, sessions
 from claire.node.broadcasts import BroadcastDelivered
@@ -76,7 +76,8 @@ def due_here(db: sqlite3.Connection, machine_id: str) -> list[Row]:
 def _whereabouts(db: sqlite3.Connection, row: Row) -> Row:
     [facts] = rows(
         db,
-        "SELECT coalesce(l.head, ?1) AS current_session, s.machine_id AS held_by, a.active IS 1 AS assignment_active"
+        "SELECT coalesce(l.head, ?1) AS current_session, s.machine_id AS held_by, s.source, s.host, s.tmux_name,"
+        " a.active IS 1 AS assignment_active"
         " FROM (SELECT 1) LEFT JOIN lineages l ON l.session_uuid = ?1"
         " LEFT JOIN sessions s ON s.id = coalesce(l.head, ?1) LEFT JOIN assignments a ON a.id = ?2",
         (row["session_uuid"], row["assignment_id"]),
@@ -90,6 +91,7 @@ class Deliverer:
 
     node: Node
     typist: Typist
+    rclaude: Callable[[Mapping[str, str], str], Result] | None = None
     stopping: Callable[[], bool] = lambda: False  # asked between targets, never in the midst of one
 
     def deliver(self) -> list[Row]:
@@ -132,12 +134,23 @@ class Deliverer:
         return Result(Outcome.EXPIRED, obstacle.why if obstacle else "")
 
     def _type(self, row: Row, send: Send) -> list[Row]:
+        if row["source"] == remote.SOURCE:
+            return self._send_elsewhere(row, send)
         result = self.typist.deliver(send.session_id, send.text, lambda: self._claim(row))
         if isinstance(result, Obstacle):
             if result.passing:
                 return []
             result = Result(Outcome.REFUSED, result.why)
         return self._settle([(row, result)])
+
+    def _send_elsewhere(self, row: Row, send: Send) -> list[Row]:
+        """Through rclaude, which does the looking; the claim is ours all the same."""
+        if self.rclaude is None:
+            return self._settle([(row, Result(Outcome.REFUSED, "only rclaude reaches that host, and it is missing"))])
+        if not self._claim(row):
+            return []
+        where = {"session": send.session_id, "host": row["host"] or "", "tmux_name": row["tmux_name"] or ""}
+        return self._settle([(row, self.rclaude(where, send.text))])
 
     def _claim(self, row: Row) -> bool:
         """Durable before it returns; True for exactly one caller, for ever."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from claire.config import Home
-from claire.fleet import evidence, lineage, processes
+from claire.fleet import evidence, lineage, processes, remote
 from claire.fleet.evidence import Evidence
 from claire.fleet.host import Host, Sight
+from claire.fleet.rclaude import Listing
 from claire.fleet.reports import Reports, Spool
 from claire.fleet.seats import Seat
 from claire.fleet.state import Confidence, State
@@ -33,7 +36,8 @@ class Pass:
 
     sessions: int = 0
     recorded: int = 0
-    problems: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()  # what could not be reached: unknown, not gone
+    notes: tuple[str, ...] = ()
 
 
 def triage_folder(home: Home) -> str:
@@ -50,6 +54,7 @@ class Observer:
 
     node: Node
     env: Mapping[str, str]
+    elsewhere: Callable[[], Listing] = Listing  # sessions that only rclaude can see
     evidence: Evidence = field(default_factory=Evidence)
     _disputed: dict[str, int] = field(default_factory=dict)
 
@@ -70,12 +75,16 @@ class Observer:
         self._link(sight, held, known, reports)
         seen = [self._seen(places, known, name, reports, sight) for places in _by_session(sight).values()]
         lost = self._lost(sight, held, known)
-        due = [new for new in (*seen, *lost) if self._ours_to_say(new, known.get(new.session_uuid))]
+        listing = self.elsewhere()
+        away = remote.observations(
+            listing, known, self.node.machine_id, {new.session_uuid for new in seen}, self.node.now_ms()
+        )
+        due = [new for new in (*seen, *lost, *away) if self._ours_to_say(new, known.get(new.session_uuid))]
         recorded = sessions.observe(self.node, due)
         self._hold(sight, held)
         self.evidence.forget({new.session_uuid for new in seen})
-        unnamed = (f"{seat.entry.cwd}: Claude that has not said its session" for seat in sight.unnamed)
-        return Pass(len(seen), recorded, (*sight.problems, *unnamed))
+        unnamed = tuple(f"{seat.entry.cwd}: Claude that has not said its session" for seat in sight.unnamed)
+        return Pass(len(seen), recorded, (*sight.problems, *listing.problems), unnamed)
 
     def _link(self, sight: Sight, held: Processes, known: Mapping[str, Row], reports: Reports) -> None:
         before = {process: session for process, (session, _) in held.items()}
@@ -117,24 +126,29 @@ class Observer:
         alive = {session for key, (session, _) in held.items() if key not in placed and _runs(*key)}
         found = []
         for row in known.values():
-            if row["machine_id"] != self.node.machine_id or row["gone"] or row["id"] in here | alive:
+            ours = row["machine_id"] == self.node.machine_id and row["source"] != remote.SOURCE
+            if not ours or row["gone"] or row["id"] in here | alive:
                 continue
             found.append(self._ended(row, row["id"] in killed))
         return found
 
     def _ended(self, row: Row, killed: bool) -> Observation:
         now_ms = self.node.now_ms()
-        fields = {name: row[name] for name in Observation.__struct_fields__ if name in row and row[name] is not None}
         crashed = row["state"] == State.CRASHED
         if killed and not (crashed and now_ms - row["since_ms"] > CRASH_SHOWN_MS):
             state, since_ms = State.CRASHED, row["since_ms"] if crashed else now_ms
         else:
             state, since_ms = State.GONE, now_ms
-        ended = {
-            "session_uuid": row["id"], "state": state, "since_ms": since_ms, "last_seen_ms": since_ms,
-            "source": "registry", "confidence": Confidence.HIGH, "waiting_for": "", "gone": state is State.GONE,
-        }  # fmt: skip
-        return Observation(**{**fields, **ended})
+        return msgspec.structs.replace(
+            remote.recorded(row),
+            state=state,
+            since_ms=since_ms,
+            last_seen_ms=since_ms,
+            source="registry",
+            confidence=Confidence.HIGH,
+            waiting_for="",
+            gone=state is State.GONE,
+        )
 
     def _ours_to_say(self, new: Observation, row: Row | None) -> bool:
         """Two nodes on one host see the same sessions: the one that spoke first goes on, unless it falls silent."""

@@ -6,18 +6,24 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+from claire.config import Settings
+from claire.fleet import rclaude
 from claire.fleet.deliver import Deliverer
 from claire.fleet.host import Host
 from claire.fleet.keystrokes import Typist
 from claire.fleet.observer import Observer, Pass
+from claire.fleet.rclaude import Listing
 from claire.node.errors import StorageError
 from claire.node.node import Node
 from claire.node.rows import Row
 
 PASS_S = 5.0  # without a sign that something moved
+ELSEWHERE_S = 60.0
 GLANCE_S = 0.5  # looking at a few file stamps costs nothing
 BETWEEN_PASSES_S = 0.5
 
@@ -26,20 +32,48 @@ log = logging.getLogger(__name__)
 
 
 def observe(node: Node, env: Mapping[str, str]) -> Pass:
-    """One pass over this host: what `claire pull` does."""
-    return Observer(node, env).observe()
+    """One pass over this host, and over what rclaude sees where it is installed: what `claire pull` does."""
+    spoken = _contract(node, env)
+    return Observer(node, env, partial(rclaude.sessions, spoken, env) if spoken else Listing).observe()
 
 
 def deliver(node: Node, env: Mapping[str, str]) -> list[Row]:
     """Type what is due on this host and may be typed now; the outcomes. The daemon does so by itself."""
-    return Deliverer(node, Typist(Host(env))).deliver()
+    return _deliverer(node, env, lambda: False).deliver()
+
+
+def _deliverer(node: Node, env: Mapping[str, str], stopping: Callable[[], bool]) -> Deliverer:
+    spoken = _contract(node, env)
+    sender = partial(rclaude.send, spoken, env) if spoken else None
+    return Deliverer(node, Typist(Host(env)), sender, stopping)
+
+
+def _contract(node: Node, env: Mapping[str, str]) -> rclaude.Contract | None:
+    """rclaude is used where it is installed, and nothing is missed where it is not."""
+    spoken = rclaude.contract(Settings.load(node.home, env).fleet)
+    return spoken if rclaude.is_installed(spoken, env) else None
+
+
+class _Seldom:
+    """Asks no oftener than every ELSEWHERE_S: other hosts are far away."""
+
+    def __init__(self, ask: Callable[[], Listing], clock: Callable[[], float]) -> None:
+        self.ask, self.clock, self.due = ask, clock, 0.0
+
+    def __call__(self) -> Listing:
+        if self.clock() < self.due:
+            return Listing()
+        self.due = self.clock() + ELSEWHERE_S
+        return self.ask()
 
 
 async def run(node: Node, env: Mapping[str, str], stop: asyncio.Event, *, pass_s: float = PASS_S) -> None:
     """Watch and deliver until `stop`; what is being typed is brought to its end first."""
     ending = threading.Event()
-    observer = Observer(node, env)
-    deliverer = Deliverer(node, Typist(Host(env)), stopping=ending.is_set)
+    spoken = _contract(node, env)
+    elsewhere = _Seldom(partial(rclaude.sessions, spoken, env), time.monotonic) if spoken else Listing
+    observer = Observer(node, env, elsewhere)
+    deliverer = _deliverer(node, env, ending.is_set)
     homes = observer.host
 
     def watched() -> Stamps:

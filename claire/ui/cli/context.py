@@ -62,7 +62,9 @@ class Context:
     def wiring(self) -> ModuleType:
         """claire.wiring, what the network and the fleet can do for a command:
 
-        pull(node) -> int: look at this host's sessions, record what changed, how many changes
+        pull(node) -> row: look at this host's sessions, record what changed; recorded, problems, notes
+        deliver(node) -> rows: type what is due on this host; id, session_uuid, outcome, why
+        change_hooks(home, install, dry_run) -> rows: path, changed, diff; hook_status(home) -> rows
         sync_now(node, peer or None) -> rows: name, state ('in sync', 'behind', ...), sent, received, behind, why
         invite(node) -> line; join(node, line) -> row of the member joined
         run_node(home, settings, note): the daemon, until it is told to end

@@ -6,9 +6,13 @@ from claire.ui import text
 from claire.ui.cli import sessions
 from claire.ui.cli.context import Context, Result
 
+EXIT_PARTIAL = 4
+
 
 def pull(ctx: Context) -> Result:
-    recorded = ctx.wiring.pull(ctx.node)
+    done = ctx.wiring.pull(ctx.node)
     result = sessions.list_(ctx, None, False)
-    result.notes = [f"{text.plural(recorded, 'change')} recorded", *result.notes]
+    missed = [f"not reached: {problem}" for problem in done["problems"]]
+    result.notes = [f"{text.plural(done['recorded'], 'change')} recorded", *missed, *done["notes"], *result.notes]
+    result.code = EXIT_PARTIAL if missed else 0
     return result
