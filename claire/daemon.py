@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 
 import claire
 from claire.config import Home, Settings
+from claire.fleet import notify
 from claire.fleet import runner as fleet
 from claire.listeners import GRACE_S, listen, serve_until, url_of_socket
 from claire.node import members
@@ -51,6 +52,7 @@ log = logging.getLogger(__name__)
 def run_node(home: Home, settings: Settings, say: Say, *, sign_in: bool = False) -> None:
     """Run until SIGTERM or SIGINT. Refused if this home has a daemon already. `sign_in` says a one-time link too."""
     check_host(settings.host)
+    notify.check(settings.notify)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("httpx", "hypercorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -103,6 +105,7 @@ class Daemon:
                 bell.listen(self.node, self.touched, self.changed),
                 runner.run(),
                 fleet.run(self.node, os.environ, self.stop),
+                notify.run(notify.Notifier(self.node, self.settings.notify), self.stop),
             )
         finally:
             await client.aclose()

@@ -31,6 +31,7 @@ NOUNS = (
     "updates",
     "decisions",
     "broadcasts",
+    "notices",
     "members",
     "seals",
 )

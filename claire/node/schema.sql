@@ -168,6 +168,13 @@ CREATE TABLE deliveries (             -- the newest outcome of each target
 );
 CREATE INDEX deliveries_broadcast ON deliveries(broadcast_id);
 
+CREATE TABLE notices (                -- which node said first that it notifies a person of something
+  id TEXT PRIMARY KEY,                -- '{subject}/{state}/{since_ms}'
+  subject TEXT, state TEXT, since_ms INTEGER,
+  machine_id TEXT, hlc TEXT
+);
+CREATE INDEX notices_subject ON notices(subject);
+
 CREATE TABLE admissions (
   id TEXT PRIMARY KEY,                -- event uuid
   issuer TEXT NOT NULL, machine_id TEXT NOT NULL, public_key TEXT NOT NULL, name TEXT NOT NULL, hlc TEXT NOT NULL

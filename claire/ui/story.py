@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     Label = Callable[[str], str]
 
 SHORT_CHARS = 8
-ID_FIELDS = ("project_id", "into", "task_id", "blocked_by", "session_uuid", "old", "new", "machine_id")
+ID_FIELDS = ("project_id", "into", "task_id", "blocked_by", "session_uuid", "old", "new", "machine_id", "subject")
 
 
 def mentioned(payloads: Iterable[Any]) -> set[str]:
@@ -107,6 +107,7 @@ TELLERS: dict[str, Callable[[Payload, Label], str]] = {
     "decision_logged": _decision,
     "broadcast_sent": lambda p, label: f"to {len(p['targets'])} sessions: {p['text']}",
     "broadcast_delivered": _delivered,
+    "person_notified": lambda p, label: f"a person is told of {label(p['subject'])}: {p['state']}",
     "node_joined": lambda p, label: f"node {p['name']} is here",
     "node_admitted": lambda p, label: f"node {p['name']} let in",
     "node_revoked": lambda p, label: f"node {label(p['machine_id'])} cut off",

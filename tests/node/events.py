@@ -15,6 +15,7 @@ from claire.node import (
     identity,
     log,
     members,
+    notices,
     projects,
     sessions,
     tasks,
@@ -68,6 +69,7 @@ bodies: st.SearchStrategy[Body] = st.one_of(
     st.builds(decisions.DecisionLogged, TEXTS, maybe_ids, maybe_ids),
     st.builds(broadcasts.BroadcastSent, ids, TEXTS, TEXTS, st.just([]), st.integers(0, 1 << 53)),
     st.builds(broadcasts.BroadcastDelivered, ids, ids, TEXTS, TEXTS),
+    st.builds(notices.PersonNotified, ids, TEXTS, st.integers(0, 3)),
     st.builds(members.NodeJoined, TEXTS, st.just([]), TEXTS),
     st.builds(members.NodeRenamed, st.sampled_from(KEYS).map(lambda key: key.machine_id), TEXTS),
 )
