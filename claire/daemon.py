@@ -1,48 +1,28 @@
 """The daemon, `claire node`: both listeners, the exchange loop and the fleet loop in one asyncio loop."""
 
 import asyncio
-import fcntl
-import json
 import logging
 import os
 import signal
-import socket
 import sys
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from starlette.applications import Starlette
-
-import claire
 from claire.config import Home, Settings
 from claire.fleet import notify
 from claire.fleet import runner as fleet
 from claire.listeners import GRACE_S, listen, serve_until, url_of_socket
 from claire.node import members
-from claire.node.errors import Refused, StorageError, UsageError
 from claire.node.node import Node
-from claire.sync import bell, pairing, peer, tailscale
-from claire.sync.messages import EVENTS_PATH, JSON, NDJSON, RANGES_PATH, STATE_PATH
-from claire.sync.pairing import PAIR_PATH
-from claire.sync.routes import PAIR_BYTES_MAX, REQUEST_S_MAX, WAIT_S_MAX, Inbox, routes
+from claire.runtime import alone, forget_urls, write_urls
+from claire.sync import bell, peer, tailscale
+from claire.sync.discovery import Suggestion
+from claire.sync.finder import Finder
 from claire.sync.runner import Runner
-from claire.sync.wire import BATCH_BYTES_MAX
+from claire.sync_listener import SyncListener
 from claire.ui import login
-from claire.ui.guard import Guard, Rule
 from claire.ui.web import app as ui_app
 from claire.ui.web import check_host
-
-POST = frozenset({"POST"})
-LOOK_S = 5.0  # invites end without a commit: whether the sync listener is needed is looked at this often
-
-SYNC_RULES = (  # every one asks for a signature, or for the secret of an invite
-    Rule(STATE_PATH, login=False, deadline_s=REQUEST_S_MAX + WAIT_S_MAX),
-    Rule(EVENTS_PATH, login=False),
-    Rule(EVENTS_PATH, POST, login=False, body_type=NDJSON, body_bytes_max=BATCH_BYTES_MAX, deadline_s=REQUEST_S_MAX),
-    Rule(RANGES_PATH, POST, login=False, body_type=JSON, body_bytes_max=BATCH_BYTES_MAX),
-    Rule(PAIR_PATH, POST, login=False, body_type=JSON, body_bytes_max=PAIR_BYTES_MAX),
-)
 
 Say = Callable[[str], None]
 
@@ -62,23 +42,6 @@ def run_node(home: Home, settings: Settings, say: Say, *, sign_in: bool = False)
         asyncio.run(Daemon(node, settings, say).run(sign_in))
 
 
-@contextmanager
-def alone(home: Home) -> Iterator[None]:
-    """Hold node.lock, or Refused; the lock ends with the process, however that ends."""
-    fd = os.open(home.node_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = (read_runtime(home) or {}).get("pid", "?")
-        raise Refused(
-            f"claire node runs already for {home.data} (pid {pid})", "end that one first, or set another CLAIRE_HOME"
-        ) from None
-    else:
-        yield
-    finally:
-        os.close(fd)
-
-
 class Daemon:
     """One running node: what its listeners and loops share."""
 
@@ -87,6 +50,11 @@ class Daemon:
         self.stop = asyncio.Event()
         self.touched, self.changed = bell.Bell(), bell.Bell()
         self.urls: dict[str, Any] = {"pid": os.getpid(), "ui": None, "sync": []}
+        self.client = peer.open_client()
+        self.finder = Finder(node.home.peers_file, self._seen_on_lan)
+        self.listener = SyncListener(node, settings, lambda: self.finder.tailnet, self._moved)
+        self.runner = Runner(node, self.client, self.changed, self.finder.suggestions)
+        self.lan: Any = None
 
     async def run(self, sign_in: bool) -> None:
         loop = asyncio.get_running_loop()
@@ -94,23 +62,28 @@ class Daemon:
             loop.add_signal_handler(number, self._end)
         ui = listen(self.settings.host, self.settings.port, "--port")
         origin = self.urls["ui"] = url_of_socket(ui)
-        self._write_runtime()
+        self._moved([])
         self.say(f"dashboard: {login.open_link(self.node, origin) if sign_in else origin}")
-        client = peer.open_client()
-        runner = Runner(self.node, client, self.changed, lambda: [])
+        self.finder.tailnet = await tailscale.status()
+        if self.settings.lan_discovery:
+            from claire.sync.lan import Lan  # zeroconf costs 60 ms and some memory
+
+            self.lan = Lan(self.node.machine_id, lambda: self.listener.open_port, self._is_member)
         try:
             await self._until_stopped(
                 serve_until(ui_app(self.node, port=ui.getsockname()[1], origins=[origin]), [ui], self.stop),
-                self._sync_listener(runner),
+                self.listener.run(self.stop, self.touched, self.changed, self.runner.contacted),
                 bell.listen(self.node, self.touched, self.changed),
-                runner.run(),
+                self.finder.run(),
+                self.runner.run(),
                 fleet.run(self.node, os.environ, self.stop),
                 notify.run(notify.Notifier(self.node, self.settings.notify), self.stop),
+                *([self.lan.run()] if self.lan else []),
             )
         finally:
-            await client.aclose()
+            await self.client.aclose()
             await loop.shutdown_default_executor()  # a step of an exchange may still be writing
-            _forget_runtime(self.node.home)
+            forget_urls(self.node.home)
 
     async def _until_stopped(self, *works: Coroutine[Any, Any, None]) -> None:
         """Run everything until the stop; what fails ends all, with its error."""
@@ -133,111 +106,16 @@ class Daemon:
             os._exit(1)  # asked twice: now
         self.stop.set()
 
-    async def _sync_listener(self, runner: Runner) -> None:
-        """Open for others only while there are others: a second member, or a live invite."""
-        hosts = await sync_hosts(self.settings)
-        port, warned = self.settings.sync_port, False
-        while not self.stop.is_set():
-            rung = self.touched.rung
-            if not await asyncio.to_thread(_is_needed, self.node):
-                await self._pause(rung)
-                continue
-            try:
-                sockets = [listen(host, port, "--sync-port") for host in hosts]
-            except (UsageError, StorageError) as error:
-                if not warned:
-                    log.error("the sync listener does not open: %s", error.message)
-                warned = True
-                await self._pause(rung)
-                continue
-            port = sockets[0].getsockname()[1]  # the same one when it opens again
-            await self._serve_peers(runner, sockets)
+    def _moved(self, urls: list[str]) -> None:
+        """The sync listener opened or closed."""
+        self.urls["sync"] = urls
+        write_urls(self.node.home, self.urls)
+        if urls:
+            self.say("sync: " + ", ".join(urls))
 
-    async def _serve_peers(self, runner: Runner, sockets: list[socket.socket]) -> None:
-        self.urls["sync"] = [url_of_socket(sock) for sock in sockets]
-        self.say("sync: " + ", ".join(self.urls["sync"]))
-        name = await asyncio.to_thread(self._announce)
-        self._write_runtime()
-        inbox = Inbox(self.node, self.changed, name, runner.contacted)
-        enough = asyncio.Event()
-        app = Guard(Starlette(routes=routes(inbox)), SYNC_RULES, origins=self._origins(), browser=False)
-        serving = asyncio.create_task(serve_until(app, sockets, enough))
-        try:
-            while not self.stop.is_set() and not serving.done():
-                rung = self.touched.rung
-                if not await asyncio.to_thread(_is_needed, self.node):
-                    break
-                await self._pause(rung)
-        finally:
-            enough.set()
-            await serving
-            self.urls["sync"] = []
-            self._write_runtime()
-
-    async def _pause(self, rung: int) -> None:
-        """Until something is written, the daemon stops, or a while has passed."""
-        waits = {asyncio.create_task(self.touched.wait(LOOK_S, rung)), asyncio.create_task(self.stop.wait())}
-        _, left = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for task in left:
-            task.cancel()
-
-    def _announce(self) -> str:
-        """Say in the log where this node is reached; its own name."""
+    def _is_member(self, machine_id: str) -> bool:
         with self.node.reading() as db:
-            name: str = members.find(db, self.node.machine_id)["name"]
-        addresses = [url.removeprefix("http://") for url in self.urls["sync"]]
-        members.announce(self.node, name, addresses, claire.__version__)
-        return name
+            return machine_id in members.keys(db)
 
-    def _origins(self) -> list[str]:
-        """What peers may call the sync listener: its addresses, and the names of this host."""
-        host, port = socket.gethostname().lower(), self.urls["sync"][0].rpartition(":")[2]
-        names = {host, host.partition(".")[0], socket.getfqdn().lower(), self.settings.sync_host.lower(), "localhost"}
-        return [*self.urls["sync"], *(f"http://{name}:{port}" for name in names if name)]
-
-    def _write_runtime(self) -> None:
-        path = _runtime_file(self.node.home)
-        with open(f"{path}.new", "w") as file:
-            json.dump(self.urls, file)
-        os.replace(f"{path}.new", path)
-
-
-async def sync_hosts(settings: Settings) -> list[str]:
-    """Where peers may reach this node: what the user names, the tailnet's address, or nowhere but here."""
-    if settings.sync_host:
-        return [settings.sync_host]
-    return (await tailscale.status()).own[:1] or ["127.0.0.1"]
-
-
-def _is_needed(node: Node) -> bool:
-    with node.reading() as db:
-        others = members.keys(db).keys() - members.revoked(db).keys() - {node.machine_id}
-        return bool(others) or pairing.live_invites(db, node.now_ms()) > 0
-
-
-def _runtime_file(home: Home) -> str:
-    return os.path.join(home.runtime, "node.json")
-
-
-def read_runtime(home: Home) -> dict[str, Any] | None:
-    """pid and URLs of the daemon of this home, if one runs (or was killed and left them)."""
-    try:
-        with open(_runtime_file(home)) as file:
-            urls: dict[str, Any] = json.load(file)
-    except FileNotFoundError:
-        return None
-    return urls
-
-
-def is_running(home: Home) -> bool:
-    """True while a daemon holds the lock."""
-    try:
-        with alone(home):
-            return False
-    except Refused:
-        return True
-
-
-def _forget_runtime(home: Home) -> None:
-    if os.path.exists(_runtime_file(home)):
-        os.unlink(_runtime_file(home))
+    def _seen_on_lan(self) -> list[Suggestion]:
+        return list(self.lan.suggestions()) if self.lan else []

@@ -6,17 +6,14 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import BinaryIO
 
+from claire import runtime
 from claire.config import Home, Settings
 from claire.node import members
-from claire.node.errors import ClaireError, NotFound, Refused
+from claire.node.errors import Refused
 from claire.node.node import Node
 from claire.node.rows import Row
-
-if TYPE_CHECKING:
-    from claire.sync.peer import Peer
-    from claire.sync.runner import Outcome
 
 LISTENER_S_MAX = 5.0  # an invite makes the daemon open its sync listener; how long that may take
 
@@ -33,11 +30,11 @@ def open_dashboard(home: Home, settings: Settings, say: Callable[[str], None]) -
     from claire import daemon
     from claire.ui import login
 
-    if not daemon.is_running(home):
+    if not runtime.is_running(home):
         daemon.run_node(home, settings, say, sign_in=True)
         return None
     with Node(home) as node:
-        return login.open_link(node, (daemon.read_runtime(home) or {})["ui"])
+        return login.open_link(node, runtime.read_urls(home)["ui"])
 
 
 def pull(node: Node) -> Row:
@@ -83,83 +80,42 @@ def hook_status(home: Home) -> list[Row]:
 
 def sync_now(node: Node, peer: str | None, leave_out: Collection[str] = ()) -> list[Row]:
     """A round with every peer but those left out, or with one; a row for each, by name."""
-    from claire.sync import health
-    from claire.sync.peer import Peer
+    from claire.sync import once
 
-    with node.reading() as db:
-        own = node.machine_id
-        left_out = {own, *members.revoked(db), *leave_out}
-        others = [row for row in members.list_members(db) if row["id"] not in left_out]
-        if peer is not None:
-            found = members.find(db, peer)
-            if found["id"] in left_out:
-                raise NotFound(f"{found['name']} is {'this node' if found['id'] == own else 'cut off'}")
-            others = [found]
-        addresses = _addresses(
-            node, {row["id"]: (row["name"], row["addresses"]) for row in others}, health.last_urls(db)
-        )
-    peers = [(row, [Peer(url, row["id"]) for url in addresses.get(row["id"], [])]) for row in others]
-    return asyncio.run(_rounds(node, peers))
+    return once.sync_now(node, peer, leave_out)
 
 
-def _addresses(node: Node, others: dict[str, tuple[str, list[str]]], last: dict[str, str]) -> dict[str, list[str]]:
-    from claire.sync.discovery import address_book, read_peers
+def sync_status(node: Node) -> list[Row]:
+    """Per peer: in sync, behind or ahead by how many events of whom, last contact, pull and push, skew, breaker."""
+    from claire.sync import once
 
-    try:
-        with open(node.home.peers_file) as file:
-            suggestions = read_peers(file.read())
-    except FileNotFoundError:
-        suggestions = []
-    return address_book(others, suggestions, last, {})
+    return once.status(node)
 
 
-async def _rounds(node: Node, peers: list[tuple[Row, list[Peer]]]) -> list[Row]:
-    from claire.sync.peer import open_client
-    from claire.sync.runner import attempt
+def sync_verify(node: Node) -> Row:
+    """Digests recomputed from the events (`wrong` lists what differs), and how every peer compares."""
+    from claire.sync import once
 
-    async with open_client() as client:
-        outcomes = await asyncio.gather(*(attempt(node, client, addresses) for _, addresses in peers))
-    return [_row(node, member, outcome) for (member, _), outcome in zip(peers, outcomes, strict=True)]
+    return once.verify(node)
 
 
-def _row(node: Node, member: Row, outcome: Outcome) -> Row:
-    from claire.sync import health
+def sync_wait(node: Node, copies: int, timeout_s: float) -> Row:
+    """Wait until this node's newest event is on so many others; `copies` there are, `on` which."""
+    from claire.sync import once
 
-    health.remember(node, member["id"], outcome.url, outcome.exchange, error=outcome.error)
-    return _described(member, outcome)
-
-
-def _described(member: Row, outcome: Outcome) -> Row:
-    done = outcome.exchange
-    behind = sum(done.behind.values())
-    if outcome.error:
-        state = "refused" if outcome.refused else "unreachable"
-    else:
-        state = "in sync" if done.in_sync else "behind"
-    refused = "; ".join(f"{uuid[:8]}: {why}" for uuid, why in done.refused[:3])
-    return {
-        "id": member["id"],
-        "name": member["name"],
-        "state": state,
-        "sent": done.sent,
-        "received": done.received,
-        "behind": behind,
-        "refused": len(done.refused),
-        "skew_ms": done.skew_ms,
-        "why": outcome.error or refused,
-    }
+    return once.wait_for_copies(node, copies, timeout_s)
 
 
 def sync_over_ssh(node: Node, host: str, *, admit: bool = False) -> Row:
     """A round with the node of this user on another host, through ssh; `admit` pairs the two first."""
-    from claire.sync import ssh, stdio
+    from claire.sync import once, ssh, stdio
     from claire.sync.round import Exchange
     from claire.sync.runner import Outcome
 
     tally = Exchange()
     with ssh.pipes(host) as (coming, going):
         other = stdio.exchange(node, _own_name(node), coming, going, tally, admit=admit)
-    return _described({"id": other.machine_id, "name": other.name}, Outcome(tally))
+    return once.described({"id": other.machine_id, "name": other.name}, Outcome(tally))
 
 
 def sync_stdio(node: Node) -> None:
@@ -200,11 +156,10 @@ def bring_in(node: Node, file: BinaryIO) -> Row:
 
 def restore(home: Home, path: str, now_ms: int) -> Row:
     """Put a backup in the place of the database, while no daemon runs."""
-    from claire.daemon import alone
     from claire.node import backup
 
     os.makedirs(home.data, mode=0o700, exist_ok=True)
-    with alone(home):
+    with runtime.alone(home):
         return backup.restore(home, path, now_ms)
 
 
@@ -220,58 +175,35 @@ def invite(node: Node) -> str:
 
 def _reachable_at(node: Node) -> list[str]:
     """Where this node's sync listener is, or will be once the daemon runs."""
-    from claire import daemon
+    from claire.sync import tailscale
     from claire.sync.discovery import url_for
+    from claire.sync_listener import hosts
 
-    if daemon.is_running(node.home):
+    if runtime.is_running(node.home):
         until = time.monotonic() + LISTENER_S_MAX
         while time.monotonic() < until:
-            if urls := (daemon.read_runtime(node.home) or {}).get("sync"):
+            if urls := runtime.read_urls(node.home).get("sync"):
                 return list(urls)
             time.sleep(0.05)
         raise Refused("the daemon does not open its sync listener", "look at its log, or restart `claire node`")
     settings = Settings.load(node.home, os.environ)
     if not settings.sync_port:
         raise Refused("no daemon runs here, and the sync port is not fixed", "start `claire node` first")
-    return [url_for(host, settings.sync_port) for host in asyncio.run(daemon.sync_hosts(settings))]
+    return [url_for(host, settings.sync_port) for host in hosts(settings, asyncio.run(tailscale.status()))]
 
 
 def join(node: Node, line: str) -> Row:
     """Pair with the node that printed this line, and exchange once; the member it is now."""
-    from claire.sync import pairing
+    from claire.sync import once
 
-    return asyncio.run(_join(node, pairing.read_line(line)))
-
-
-async def _join(node: Node, line: Any) -> Row:
-    from claire.sync import health, peer
-    from claire.sync.round import Exchange
-    from claire.sync.runner import attempt
-
-    with node.reading() as db:
-        name = members.find(db, node.machine_id)["name"]
-    async with peer.open_client() as client:
-        try:
-            paired = await peer.join(node, client, line, name)
-        except peer.NETWORK_ERRORS as error:
-            where = " or ".join(line.addresses)
-            raise ClaireError(
-                f"nobody answers at {where}: {str(error) or type(error).__name__}",
-                "is `claire node` running there, and can this host reach that address?",
-            ) from None
-        health.remember(node, paired.machine_id, paired.url, Exchange())
-        outcome = await attempt(node, client, [paired])
-    row = _row(node, {"id": paired.machine_id, "name": ""}, outcome)
-    with node.reading() as db:
-        return {**members.find(db, paired.machine_id), "sync": row}
+    return once.join_fleet(node, line)
 
 
 def add(node: Node, destination: str) -> Row:
     """Have the host behind an ssh destination join; the member it is now."""
-    from claire import daemon
     from claire.sync import ssh
 
-    if not daemon.is_running(node.home):
+    if not runtime.is_running(node.home):
         raise Refused("no daemon runs here that the other host could talk to", "claire node, or claire service install")
     machine_id = ssh.join_there(destination, invite(node))
     with node.reading() as db:
@@ -281,10 +213,9 @@ def add(node: Node, destination: str) -> Row:
 
 def rotate(node: Node) -> Row:
     """Give the node a new key and tell the peers that can be reached; `told` are those that know it now."""
-    from claire import daemon
     from claire.node import rotation
 
-    with daemon.alone(node.home):
+    with runtime.alone(node.home):
         old = node.identity
         row = rotation.rotate(node)
         with Node(node.home) as last_words:

@@ -20,6 +20,8 @@ PULL_PEERS = 3
 PULL_SAMPLE_PEERS = 6
 PULL_INTERVAL_S = 30.0
 PULL_JITTER = 0.2
+WATCH_PEERS = 2
+UNREACHED_S = 90.0  # nobody contacted us for so long: probably nobody can
 BREAKER_JITTER = 0.2
 
 
@@ -95,6 +97,18 @@ class Gossip:
         for name in due:
             self.peers[name].wanted, self.peers[name].busy = False, True
         return due
+
+    def watched(self, now: float) -> list[str]:
+        """Peers to ask for a late answer, because news may not reach us otherwise; [] while peers do reach us."""
+        if any(peer.spoke_at > now - UNREACHED_S for peer in self.peers.values()):
+            return []
+        able = [name for name, peer in self.peers.items() if peer.heard_at > -math.inf and not peer.breaker.failures]
+        return sorted(able)[:WATCH_PEERS]
+
+    def want(self, peer: str) -> None:
+        """An exchange with it is due at once."""
+        if contact := self.peers.get(peer):
+            contact.wanted = True
 
     def next_at(self, now: float) -> float:
         """The earliest time at which `due` may have something, if nothing else happens."""

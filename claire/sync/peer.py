@@ -75,10 +75,16 @@ def open_client() -> httpx.AsyncClient:
     return client
 
 
-async def exchange(node: Node, client: httpx.AsyncClient, peer: Peer, tally: Exchange | None = None) -> Exchange:
+async def exchange(
+    node: Node,
+    client: httpx.AsyncClient,
+    peer: Peer,
+    tally: Exchange | None = None,
+    steps: Callable[[Node, Exchange], Steps] = exchange_steps,
+) -> Exchange:
     """A whole round. httpx.TransportError, PeerError or Malformed end it; `tally` keeps what was done."""
     tally = tally if tally is not None else Exchange()
-    await play(node, client, peer, exchange_steps(node, tally))
+    await play(node, client, peer, steps(node, tally))
     tally.machine_id = auth.machine_of(peer.audience)
     return tally
 

@@ -104,6 +104,19 @@ def exchange_steps(node: Node, tally: Exchange) -> Steps:
             return
 
 
+def look_steps(node: Node, tally: Exchange) -> Steps:
+    """Only see where the peer stands: nothing is exchanged."""
+    with node.reading() as db:
+        mine = log.index(db)
+    asked_ms = node.now_ms()
+    answer = yield Ask("GET", STATE_PATH, etag=log.etag_of(mine))
+    tally.in_sync = answer.status == 304
+    if not tally.in_sync:
+        state = _read_state(answer, node.machine_id)
+        tally.etag, tally.skew_ms = state.etag, state.now_ms - (asked_ms + node.now_ms()) // 2
+        tally.behind, tally.ahead = behind(mine, state.index), behind(state.index, mine)
+
+
 def _read_state(answer: Answer, own_id: str) -> State:
     state: State = wire.decode(states, expect(answer))
     if not set(state.proto) & set(PROTOCOLS):

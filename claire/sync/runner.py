@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from claire.node import log as event_log
 from claire.node import members
 from claire.node.errors import ClaireError
 from claire.node.node import Node
@@ -16,13 +17,14 @@ from claire.sync import health
 from claire.sync.bell import Bell
 from claire.sync.discovery import Suggestion, address_book
 from claire.sync.gossip import Gossip
-from claire.sync.peer import NETWORK_ERRORS, Busy, Peer, exchange
-from claire.sync.round import Exchange
+from claire.sync.peer import NETWORK_ERRORS, Busy, Peer, exchange, wait_for_change
+from claire.sync.round import Exchange, Steps, exchange_steps
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
 
 SLEEP_S = 10.0  # the wall clock ran this much further than ours: the machine slept
+WATCH_PAUSE_S = 1.0
 TICK_S_MAX = 10.0  # addresses and sleep are looked at this often
 
 log = logging.getLogger(__name__)
@@ -38,20 +40,27 @@ class Outcome(msgspec.Struct):
     retry_after_s: float = 0.0
 
 
-async def attempt(node: Node, client: "AsyncClient", peers: list[Peer]) -> Outcome:
-    """A round with a node at the first of its addresses that answers."""
+async def attempt(
+    node: Node,
+    client: "AsyncClient",
+    peers: list[Peer],
+    steps: Callable[[Node, Exchange], Steps] = exchange_steps,
+) -> Outcome:
+    """A round (or other `steps`) with a node at the first of its addresses that answers."""
     outcome = Outcome(Exchange(), error="no address is known")
     for peer in peers:
-        outcome = await _attempt_at(node, client, peer)
+        outcome = await _attempt_at(node, client, peer, steps)
         if not outcome.error or outcome.retry_after_s or outcome.exchange.machine_id:
             break
     return outcome
 
 
-async def _attempt_at(node: Node, client: "AsyncClient", peer: Peer) -> Outcome:
+async def _attempt_at(
+    node: Node, client: "AsyncClient", peer: Peer, steps: Callable[[Node, Exchange], Steps]
+) -> Outcome:
     outcome = Outcome(Exchange(), peer.url)
     try:
-        await exchange(node, client, peer, outcome.exchange)
+        await exchange(node, client, peer, outcome.exchange, steps)
     except Busy as error:
         outcome.error, outcome.retry_after_s = error.message or "it is busy", error.retry_after_s
     except ClaireError as error:
@@ -76,11 +85,13 @@ class Runner:
         self.addresses: dict[str, list[Peer]] = {}
         self._learned: dict[str, str] = {}  # address -> the machine that answered there
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._watches: dict[str, asyncio.Task[None]] = {}
         self._wake = Bell()
 
     async def run(self) -> None:
         """Until cancelled."""
         bell = asyncio.create_task(self._forward_rings())
+        watch = asyncio.create_task(self._keep_watch())
         asleep = _lag()
         try:
             while True:
@@ -95,10 +106,10 @@ class Runner:
                 pause = self.gossip.next_at(time.monotonic()) - time.monotonic()
                 await self._wake.wait(max(0.01, min(pause, TICK_S_MAX)), rung)
         finally:
-            bell.cancel()
-            for task in self._tasks.values():
+            tasks = [bell, watch, *self._tasks.values(), *self._watches.values()]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(bell, *self._tasks.values(), return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def contacted(self, machine_id: str) -> None:
         """A member made a request here."""
@@ -112,6 +123,33 @@ class Runner:
             if self.bell.rung != rung:
                 self.gossip.changed(time.monotonic())
                 self._wake.ring()
+
+    async def _keep_watch(self) -> None:
+        """Where nobody can reach us, have a few peers tell us when they have news."""
+        while True:
+            wanted = self.gossip.watched(time.monotonic())
+            for name in self._watches.keys() - set(wanted):
+                self._watches.pop(name).cancel()
+            for name in set(wanted) - self._watches.keys():
+                self._watches[name] = asyncio.create_task(self._watch(name))
+            await asyncio.sleep(TICK_S_MAX)
+
+    async def _watch(self, name: str) -> None:
+        try:
+            while peers := [peer for peer in self.addresses.get(name, []) if peer.audience]:
+                etag = await asyncio.to_thread(self._etag)
+                if await wait_for_change(self.node, self.client, peers[0], etag):
+                    self.gossip.want(name)
+                    self._wake.ring()
+                    await asyncio.sleep(WATCH_PAUSE_S)  # let that exchange run
+        except (ClaireError, *NETWORK_ERRORS) as error:
+            log.info("%s: watching ended: %s", name[:8], error)
+        finally:
+            self._watches.pop(name, None)
+
+    def _etag(self) -> str:
+        with self.node.reading() as db:
+            return event_log.etag(db)
 
     async def _look_around(self) -> None:
         """Bring the peers gossip knows in line with who is a member and where they may be found."""

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claire.sync.breaker import FAILURES_MAX, PAUSE_S, PAUSE_S_MAX, Breaker
-from claire.sync.gossip import PULL_INTERVAL_S, PULL_PEERS, PUSH_ALL_PEERS_MAX, PUSH_FANOUT_PEERS, Gossip
+from claire.sync.gossip import (
+    PULL_INTERVAL_S,
+    PULL_PEERS,
+    PUSH_ALL_PEERS_MAX,
+    PUSH_FANOUT_PEERS,
+    UNREACHED_S,
+    Gossip,
+)
 
 
 def gossip(peers: int, now: float = 1000.0) -> Gossip:
@@ -121,3 +128,12 @@ def test_breaker_opens_after_five_and_pauses_stay_bounded(failures: int) -> None
     assert breaker.retry_at <= 100 + PAUSE_S_MAX
     if failures == FAILURES_MAX:
         assert breaker.state(100 + PAUSE_S) == "half-open"
+
+
+def test_a_node_nobody_reaches_watches_two_peers_until_somebody_does() -> None:
+    schedule = gossip(5)
+    settle(schedule, 1000)
+    assert len(schedule.watched(1000)) == 2
+    schedule.contacted_us("p4", 1001)
+    assert schedule.watched(1002) == []
+    assert len(schedule.watched(1001 + UNREACHED_S)) == 2
