@@ -10,6 +10,7 @@ from claire.node.errors import Corrupt, NewerSchema, NoDatabase, StorageError
 from claire.node.schema import PROJECTIONS, PROJECTIONS_SCHEMA, SCHEMA, SCHEMA_VERSION
 
 BUSY_TIMEOUT_MS = 10_000
+CACHE_KIB = 8_192  # SQLite's own 2 MiB send the sorting of ten thousand rows to a temporary file
 
 
 def connect(path: str) -> sqlite3.Connection:
@@ -19,6 +20,7 @@ def connect(path: str) -> sqlite3.Connection:
     with words(path):
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
         db.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         return db

@@ -7,6 +7,7 @@ terminal, and it passes every span through `safe`: a title made on another host 
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 
 TYPE_CHECKING = False  # the typing module costs every command 9 ms
 if TYPE_CHECKING:
@@ -85,9 +86,12 @@ def _written_out(c: str) -> str:
 
 def cells(text: str) -> int:
     """How many columns of a terminal the text takes."""
-    if text.isascii():
-        return len(text)
-    return sum(_cells_of(c) for c in text)
+    return len(text) if text.isascii() else _cells_beyond_ascii(text)
+
+
+@lru_cache(maxsize=1024)  # the same few states and hosts, on every line
+def _cells_beyond_ascii(text: str) -> int:
+    return sum(map(_cells_of, text))
 
 
 def _cells_of(c: str) -> int:
@@ -112,7 +116,7 @@ def _fitting(text: str, limit: int) -> int:
 
 
 def pad(text: str, width: int) -> str:
-    return text + " " * (width - cells(text))
+    return text.ljust(width) if text.isascii() else text + " " * (width - cells(text))
 
 
 def first_line(text: str) -> str:
@@ -163,13 +167,16 @@ def plural(count: int, noun: str) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str | Span]], width: int | None) -> list[Line]:
     """Aligned columns. A head with a `*` may be shortened to fit the width; one with a `?` is left out where
-    even that is not enough, those with the most first, then the rightmost. No rows, no table."""
-    if not rows:
-        return []
+    even that is not enough, those with the most first, then the rightmost.
+    A column in which nothing stands is not there, and without rows there is no table."""
     columns = [_column(h, [r[i] for r in rows]) for i, h in enumerate(head)]
+    columns = [c for c in columns if any(t for t, _ in c.spans[1:])]
+    if not columns:
+        return []
     if width is not None:
         columns = _fitted(columns, width)
-    lines: list[Line] = [[(t, "dim" if i == 0 else s) for t, s in line] for i, line in _lines(columns)]
+    lines = _lines(columns)
+    lines[0] = [(words, "dim") for words, _ in lines[0]]
     return lines
 
 
@@ -181,7 +188,7 @@ class _Column:
         joined = "".join([t for t, _ in spans])
         if not joined.isprintable():
             self.spans = [(safe(t), s) for t, s in spans]
-        count = len if joined.isascii() else cells
+        count = len if joined.isascii() else cells  # for ten thousand rows the difference is felt
         self.width = max([count(t) for t, _ in self.spans])
 
     def shorten(self, width: int) -> None:
@@ -214,11 +221,10 @@ def _fitted(columns: list[_Column], width: int) -> list[_Column]:
     return columns
 
 
-def _lines(columns: list[_Column]) -> Iterable[tuple[int, Line]]:
+def _lines(columns: list[_Column]) -> list[Line]:
     *first, last = columns
-    padded = [[(pad(t, c.width) + GAP, s) for t, s in c.spans] for c in first]
-    for i, spans in enumerate(zip(*padded, last.spans, strict=True)):
-        yield i, list(spans)
+    padded = [[(pad(t, c.width + len(GAP)), s) for t, s in c.spans] for c in first]
+    return [list(line) for line in zip(*padded, last.spans, strict=True)]
 
 
 def fields(pairs: Iterable[tuple[str, str | Span]], width: int | None) -> list[Line]:

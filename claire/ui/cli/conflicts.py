@@ -41,7 +41,7 @@ def _shown(rows: list[Row], view: View) -> list[Line]:
         lines.append([(title, "bold"), (f"  {row['field']}", "")])
         cells: list[list[str | Span]] = [
             [
-                "",
+                " ",
                 ("●" if v["value"] == row["shown"] else "○", ""),
                 text.first_line(str(v["value"])),
                 (v["host"], "cyan"),
