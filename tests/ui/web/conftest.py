@@ -77,8 +77,9 @@ def maker(root: Path, clock: Clock) -> Callable[[str], Node]:
     return lambda name: setup.init(Home.from_env({"CLAIRE_HOME": str(root / name)}), name, now_ms=clock)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
+    """Ends with the module: while it is open its event loop runs, and async tests could not."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if EXECUTABLE is None:
         pytest.skip("no Chromium here: apt-get install chromium, or set CLAIRE_CHROMIUM")
