@@ -15,7 +15,7 @@ from claire.node import hlc, members, setup
 from claire.node.event import Body, Event, signing_text, write_payload
 from claire.node.node import SEAL_EVENTS, Node, time_ordered_uuid, utc_text
 from claire.node.projects import ProjectCreated
-from claire.node.seals import EventsSealed, seal_hash
+from claire.node.seals import EventsSealed, hashed, seal_hash
 from claire.node.sessions import Observation, SessionObserved
 from claire.node.tasks import TaskChanged, TaskCreated, TaskFields
 from claire.node.updates import UpdateAdded
@@ -59,11 +59,11 @@ class Author:
 
     def next(self) -> Event:
         """One event of the mix (of 100: 30 new tasks, 45 edits, 15 observations, 10 notes), or a seal where due."""
-        if len(self.unsealed) == SEAL_EVENTS:
+        if len(self.unsealed) == SEAL_EVENTS - 1:
             first, last = self.unsealed[0].hlc, self.unsealed[-1].hlc
-            body = EventsSealed(first, last, SEAL_EVENTS, seal_hash(self.unsealed))
+            seal = self.event(EventsSealed(first, last, len(self.unsealed), seal_hash(hashed(self.unsealed))))
             self.unsealed.clear()
-            return self.event(body)
+            return seal
         if len(self.tasks) >= len(self.projects) * TASKS_PER_PROJECT:
             self.projects.append(self.new_id())
             name = f"project-{self.node.machine_id[:4]}-{len(self.projects)}"

@@ -73,25 +73,28 @@ def receive(node: "Node", events: Sequence[Event]) -> Receipt:
 
 
 def _take(node: "Node", events: list[Event], trusted: dict[str, bytes], receipt: Receipt) -> None:
+    batch = seals.hashed(events)
     with node.reading() as db:
         known = log.known(db, [event.uuid for event in events])
-    sealed = seals.proven(events, lambda event: _signed(event, trusted[event.machine_id]))
+        sealed = seals.proven(db, batch, lambda event: _signed(event, trusted[event.machine_id]))
     sound = [
-        event for at, event in enumerate(events) if _sound(event, known.get(event.uuid), at in sealed, trusted, receipt)
+        (event, number)
+        for at, (event, number) in enumerate(batch)
+        if _sound(event, known.get(event.uuid), at in sealed, trusted, receipt)
     ]
     with node.writing() as tx:
         fresh = _new(tx.db, sound, receipt)
         if fresh:
-            log.append(tx.db, fresh)
+            log.append(tx.db, [event for event, _ in fresh], [number for _, number in fresh])
             fold = Fold(tx.db)
-            for event in fresh:
+            for event, _ in fresh:
                 fold.apply(event)
             fold.flush()
             members.restore(tx.db)
             tx.wrote = True
-        _raise_alarms(tx.db, node, receipt, fresh)
+        _raise_alarms(tx.db, node, receipt, [event for event, _ in fresh])
     receipt.accepted += len(fresh)
-    receipt.fresh += [event.uuid for event in fresh]
+    receipt.fresh += [event.uuid for event, _ in fresh]
 
 
 def _sound(event: Event, stored: Event | None, sealed: bool, trusted: dict[str, bytes], receipt: Receipt) -> bool:
@@ -114,13 +117,13 @@ def _signed(event: Event, public_key: bytes) -> bool:
     return signature is not None and identity.verify(public_key, signed_bytes(event), signature)
 
 
-def _new(db: sqlite3.Connection, events: list[Event], receipt: Receipt) -> list[Event]:
+def _new(db: sqlite3.Connection, sound: list[seals.Hashed], receipt: Receipt) -> list[seals.Hashed]:
     """Those to append. Decided in the write transaction: log and revocations are what they are now."""
     through = members.revoked(db)
-    known = log.known(db, [event.uuid for event in events])
-    fresh: list[Event] = []
+    known = log.known(db, [event.uuid for event, _ in sound])
+    fresh: list[seals.Hashed] = []
     blocked: set[str] = set()  # not the receipt's: what that holds by now came after these events
-    for event in events:
+    for event, number in sound:
         stored = known.get(event.uuid)
         if event.machine_id in blocked:
             receipt.refuse(event, FOLLOWS)
@@ -129,7 +132,7 @@ def _new(db: sqlite3.Connection, events: list[Event], receipt: Receipt) -> list[
             receipt.refuse(event, REVOKED)
         elif stored is None:
             known[event.uuid] = event
-            fresh.append(event)
+            fresh.append((event, number))
         elif signed_bytes(stored) == signed_bytes(event):
             receipt.duplicate += 1
         else:

@@ -33,20 +33,23 @@ class IndexRow(msgspec.Struct, frozen=True):
 EMPTY_DIGEST = "0" * 32
 
 
-def append(db: sqlite3.Connection, events: Sequence[Event]) -> dict[str, int]:
-    """Insert events that are not in the log yet, and bring the index with them; the new count of each machine."""
+def append(db: sqlite3.Connection, events: Sequence[Event], hashes: Iterable[int] | None = None) -> dict[str, int]:
+    """Insert events that are not in the log yet, and bring the index with them; the new count of each machine.
+
+    `hashes` are their `event_hash`, for who has computed them already.
+    """
     db.executemany(
         f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
         [msgspec.structs.astuple(event) for event in events],
     )
-    return _add_to_index(db, events)
+    return _add_to_index(db, zip(events, hashes or map(event_hash, events), strict=True))
 
 
-def _add_to_index(db: sqlite3.Connection, events: Iterable[Event]) -> dict[str, int]:
+def _add_to_index(db: sqlite3.Connection, hashed: Iterable[tuple[Event, int]]) -> dict[str, int]:
     rows: dict[str, tuple[str, int, int]] = {}
-    for event in events:
+    for event, number in hashed:
         newest, count, digest = rows.get(event.machine_id) or _index_row(db, event.machine_id)
-        rows[event.machine_id] = (max(newest, event.hlc), count + 1, digest ^ event_hash(event))
+        rows[event.machine_id] = (max(newest, event.hlc), count + 1, digest ^ number)
     db.executemany(
         "INSERT OR REPLACE INTO log_index VALUES (?, ?, ?, ?)",
         [(machine, newest, count, f"{digest:032x}") for machine, (newest, count, digest) in rows.items()],
@@ -117,6 +120,12 @@ def get(db: sqlite3.Connection, uuids: Sequence[str]) -> list[Event]:
         marks = ", ".join("?" * len(some))
         found += _events(db.execute(f"SELECT {COLUMNS} FROM events WHERE uuid IN ({marks})", tuple(some)))
     return sorted(found, key=lambda event: (event.hlc, event.uuid))
+
+
+def between(db: sqlite3.Connection, machine_id: str, first: str, last: str, limit: int) -> list[Event]:
+    """A machine's events with first <= stamp <= last, in stamp order, at most `limit`."""
+    sql = f"SELECT {COLUMNS} FROM events WHERE machine_id = ? AND hlc BETWEEN ? AND ? ORDER BY hlc, uuid LIMIT ?"
+    return list(_events(db.execute(sql, (machine_id, first, last, limit))))
 
 
 def arrived_before(db: sqlite3.Connection, uuid: str, other: str) -> bool:
@@ -220,10 +229,8 @@ def machines_aside(db: sqlite3.Connection) -> list[str]:
 def reindex(db: sqlite3.Connection, machine_id: str) -> None:
     """Recompute a machine's index row from its events."""
     db.execute("DELETE FROM log_index WHERE machine_id = ?", (machine_id,))
-    _add_to_index(
-        db,
-        _events(db.execute(f"SELECT {COLUMNS} FROM events WHERE machine_id = ? ORDER BY hlc", (machine_id,))),
-    )
+    rows = db.execute(f"SELECT {COLUMNS} FROM events WHERE machine_id = ? ORDER BY hlc", (machine_id,))
+    _add_to_index(db, ((event, event_hash(event)) for event in _events(rows)))
 
 
 def recount(db: sqlite3.Connection) -> dict[str, IndexRow]:

@@ -11,12 +11,14 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from claire.node import log
-from claire.node.event import Body, Event, event_type, read_body, signed_bytes
+from claire.node.event import Body, Event, event_hash, event_type, read_body
 from claire.node.node import SEAL_EVENTS
 
 if TYPE_CHECKING:
     from claire.node.fold import Fold
     from claire.node.node import Transaction
+
+Hashed = tuple[Event, int]  # with its event_hash
 
 
 @event_type("events_sealed")
@@ -32,46 +34,53 @@ class EventsSealed(Body):
         """Nothing follows from a seal but trust in what it covers, and that was settled when it came in."""
 
 
-def seal_hash(events: Iterable[Event]) -> str:
-    """Over the signed bytes, each with its length and signature: no two lists of events give the same bytes."""
-    parts: list[bytes] = []
-    for event in events:
-        message = signed_bytes(event)
-        parts += (b"%d\n" % len(message), message, event.sig.encode())
+def seal_hash(segment: Iterable[Hashed]) -> str:
+    """Over the hash and the signature of each event, in the order of stamps."""
+    parts = (number.to_bytes(16, "big") + event.sig.encode() for event, number in segment)
     return sha256(b"".join(parts)).hexdigest()
 
 
+def hashed(events: Iterable[Event]) -> list[Hashed]:
+    return [(event, event_hash(event)) for event in events]
+
+
 def seal(tx: "Transaction", machine_id: str) -> None:
-    """Seal the newest own events that no seal covers, at most SEAL_EVENTS: more would not fit one page anyway."""
-    events = log.newest_of(tx.db, machine_id, _sealed_through(tx.db, machine_id), SEAL_EVENTS)
-    tx.record(EventsSealed(events[0].hlc, events[-1].hlc, len(events), seal_hash(events)))
+    """Seal the own events since the last seal, at most SEAL_EVENTS: more would not fit one page anyway.
+
+    A seal does not cover the one before it: a page that ends at a seal leaves the next segment whole.
+    """
+    last = log.newest_of_type(tx.db, machine_id, EventsSealed.wire_name)
+    events = log.newest_of(tx.db, machine_id, last.hlc if last else "", SEAL_EVENTS)
+    tx.record(EventsSealed(events[0].hlc, events[-1].hlc, len(events), seal_hash(hashed(events))))
 
 
-def _sealed_through(db: sqlite3.Connection, machine_id: str) -> str:
-    newest = log.newest_of_type(db, machine_id, EventsSealed.wire_name)
-    body = read_body(newest) if newest is not None else None
-    return body.last if isinstance(body, EventsSealed) else ""
+def proven(db: sqlite3.Connection, batch: Sequence[Hashed], signed: Callable[[Event], bool]) -> set[int]:
+    """Positions in `batch` of the events that a seal in it vouches for; `signed` verifies one signature.
 
-
-def proven(events: Sequence[Event], signed: Callable[[Event], bool]) -> set[int]:
-    """Positions in `events` of those that a seal among them vouches for; `signed` verifies one signature.
-
-    Seals that overlap an earlier one are passed over, so that no event is hashed twice whatever a peer sends.
+    What a segment lacks in the batch may be in the log already. Seals that overlap an earlier one are passed over, so
+    that no event is hashed twice whatever a peer sends.
     """
     vouched: set[int] = set()
-    for machine_id in {event.machine_id for event in events if event.event_type == EventsSealed.wire_name}:
-        own = sorted((event.hlc, event.uuid, at) for at, event in enumerate(events) if event.machine_id == machine_id)
+    for machine_id in {event.machine_id for event, _ in batch if event.event_type == EventsSealed.wire_name}:
+        positions = (at for at, (event, _) in enumerate(batch) if event.machine_id == machine_id)
+        own = sorted((batch[at][0].hlc, batch[at][0].uuid, at) for at in positions)
         stamps = [stamp for stamp, _, _ in own]
         tried = ""
         for _, _, at in own:
-            body = read_body(events[at]) if events[at].event_type == EventsSealed.wire_name else None
+            seal_event = batch[at][0]
+            body = read_body(seal_event) if seal_event.event_type == EventsSealed.wire_name else None
             if isinstance(body, EventsSealed) and tried < body.first <= body.last:
                 tried = body.last
                 covered = [i for *_, i in own[bisect_left(stamps, body.first) : bisect_right(stamps, body.last)]]
-                if _matches(body, [events[i] for i in covered]) and signed(events[at]):
+                if _matches(db, machine_id, body, [batch[i] for i in covered]) and signed(seal_event):
                     vouched.update(covered)
     return vouched
 
 
-def _matches(seal: EventsSealed, events: Sequence[Event]) -> bool:
-    return len(events) == seal.count and seal_hash(events) == seal.sha256
+def _matches(db: sqlite3.Connection, machine_id: str, body: EventsSealed, segment: list[Hashed]) -> bool:
+    if len(segment) < body.count <= SEAL_EVENTS:
+        here = {event.uuid for event, _ in segment}
+        stored = log.between(db, machine_id, body.first, body.last, SEAL_EVENTS)
+        segment = segment + hashed(event for event in stored if event.uuid not in here)
+        segment.sort(key=lambda pair: (pair[0].hlc, pair[0].uuid))
+    return len(segment) == body.count and seal_hash(segment) == body.sha256

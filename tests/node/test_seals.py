@@ -1,15 +1,17 @@
 """A seal vouches for exactly what it covers; anything else is checked one by one, and forged events stay outside."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from claire.node import log, projects, seals, tasks
-from claire.node.event import Event, read_body
+from claire.node import identity, log, projects, seals, tasks
+from claire.node.event import Event
 from claire.node.node import SEAL_EVENTS, Node
 from tests.conftest import befriend
+from tests.node import events as made
 
 
 def write_many(node: Node, count: int) -> list[Event]:
@@ -29,7 +31,8 @@ def signatures_checked(events: list[Event], trusted: Callable[[Event], bool] = l
         asked.append(event)
         return trusted(event)
 
-    return len(seals.proven(events, signed)), len(asked)
+    with contextlib.closing(made.empty_database()) as nothing:
+        return len(seals.proven(nothing, seals.hashed(events), signed)), len(asked)
 
 
 @pytest.fixture
@@ -40,9 +43,11 @@ def sealed(make_node: Callable[..., Node]) -> tuple[Node, list[Event]]:
 
 def test_every_thousand_events_end_in_a_seal_over_them(sealed: tuple[Node, list[Event]]) -> None:
     _, events = sealed
-    at = [n for n, event in enumerate(events) if event.event_type == seals.EventsSealed.wire_name]
+    at = [n for n, event in enumerate(events) if event.event_type == "events_sealed"]
     assert at == [SEAL_EVENTS, 2 * SEAL_EVENTS]
-    assert signatures_checked(events) == (2 * SEAL_EVENTS, 2)
+    assert signatures_checked(events) == (2 * SEAL_EVENTS - 1, 2)
+    assert signatures_checked(events[: SEAL_EVENTS + 1])[0] == SEAL_EVENTS
+    assert signatures_checked(events[SEAL_EVENTS + 1 :])[0] == SEAL_EVENTS - 1
 
 
 def test_a_receiver_takes_sealed_and_unsealed_events_alike(
@@ -85,13 +90,13 @@ def test_a_seal_of_somebody_else_proves_nothing(sealed: tuple[Node, list[Event]]
 
 def test_a_segment_with_a_hole_is_not_proven(sealed: tuple[Node, list[Event]]) -> None:
     _, events = sealed
-    assert signatures_checked(events[:10] + events[11:]) == (SEAL_EVENTS, 1)
+    assert signatures_checked(events[:10] + events[11:]) == (SEAL_EVENTS - 1, 1)
 
 
 def test_overlapping_seals_are_hashed_once(make_node: Callable[..., Node]) -> None:
     author = make_node("author")
     events = write_many(author, 100)
-    body = seals.EventsSealed(events[0].hlc, events[-1].hlc, len(events), seals.seal_hash(events))
+    body = seals.EventsSealed(events[0].hlc, events[-1].hlc, len(events), seals.seal_hash(seals.hashed(events)))
     with author.writing() as tx:
         events += [tx.record(body) for _ in range(50)]
     assert signatures_checked(events) == (100, 1)
@@ -101,5 +106,18 @@ def test_the_golden_seal_covers_the_golden_lines() -> None:
     """How a seal hashes is frozen with the wire format."""
     lines = (Path(__file__).parent / "golden.ndjson").read_bytes().splitlines()
     events = [msgspec.json.decode(line, type=Event) for line in lines]
-    (seal,) = [body for body in map(read_body, events) if isinstance(body, seals.EventsSealed)]
-    assert seal.count > 20 and signatures_checked(events)[0] == seal.count
+    assert signatures_checked(events) == (21, 1)
+
+
+def test_a_segment_may_be_partly_in_the_log_already(
+    sealed: tuple[Node, list[Event]], make_node: Callable[..., Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    author, events = sealed
+    receiver = make_node("receiver")
+    befriend(author, receiver)
+    receiver.receive(events[:400])
+    verified: list[bytes] = []
+    verify = identity.verify
+    monkeypatch.setattr(identity, "verify", lambda key, *rest: verified.append(key) or verify(key, *rest))
+    assert receiver.receive(events[400 : SEAL_EVENTS + 1]).accepted == SEAL_EVENTS + 1 - 400
+    assert len(verified) == 2  # the seal vouches for the rest; then it is checked as an event itself
