@@ -111,6 +111,7 @@ class Daemon:
         self.urls["sync"] = urls
         write_urls(self.node.home, self.urls)
         if urls:
+            self.runner.woke()  # here, or moved: the peers should hear of it at once
             self.say("sync: " + ", ".join(urls))
 
     def _is_member(self, machine_id: str) -> bool:

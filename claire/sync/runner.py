@@ -115,6 +115,11 @@ class Runner:
         """A member made a request here."""
         self.gossip.contacted_us(machine_id, time.monotonic())
 
+    def woke(self) -> None:
+        """Everything may have moved: ask everybody."""
+        self.gossip.woke(time.monotonic())
+        self._wake.ring()
+
     async def _forward_rings(self) -> None:
         """Something was written here: by this process, the command line, or an exchange."""
         while True:

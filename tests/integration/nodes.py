@@ -30,12 +30,13 @@ class ProcessNode:
         self.log = root / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.sync_port = 0
+        self.python = [sys.executable]
         self.claire("init")
 
     def claire(self, *argv: str, code: int = 0) -> str:
         """Run one command; its stdout. Fails if it ends with another code."""
         done = subprocess.run(
-            [sys.executable, "-m", "claire", *argv], env=self.env, capture_output=True, text=True, timeout=60
+            [*self.python, "-m", "claire", *argv], env=self.env, capture_output=True, text=True, timeout=60
         )
         assert done.returncode == code, f"claire {argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -45,7 +46,7 @@ class ProcessNode:
 
     def start(self) -> None:
         """The daemon; its sync listener keeps its port over restarts."""
-        argv = [sys.executable, "-m", "claire", "node", "--port", "0", "--sync-port", str(self.sync_port)]
+        argv = [*self.python, "-m", "claire", "node", "--port", "0", "--sync-port", str(self.sync_port)]
         with self.log.open("ab") as out:
             process = self.process = subprocess.Popen(argv, env=self.env, stdout=out, stderr=out)
         until(lambda: self.urls().get("pid") == process.pid, START_S, lambda: self.log.read_text())
@@ -92,8 +93,12 @@ class ProcessNode:
         """Cut the direct way to another node, in this direction; before `start`."""
         with Node(other.home) as node:
             machine_id = node.machine_id
+        self.sql("INSERT OR REPLACE INTO peers (machine_id, ignored) VALUES (?, 1)", machine_id)
+
+    def sql(self, statement: str, *values: str) -> None:
+        """Change a local table behind the node's back."""
         with contextlib.closing(sqlite3.connect(self.home.database)) as db, db:
-            db.execute("INSERT OR REPLACE INTO peers (machine_id, ignored) VALUES (?, 1)", (machine_id,))
+            db.execute(statement, values)
 
     def projects(self) -> set[str]:
         return {row["name"] for row in self.json("project", "list")}
