@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +30,25 @@ class Claire:
 
     def __call__(self, *argv: str, code: int = 0, stdin: str = "", **env: str) -> str:
         """What it prints; where it is to fail, what it complains."""
-        done = subprocess.run(
-            [sys.executable, "-m", "claire", *argv],
-            cwd=ROOT, env=self.env | env, input=stdin, capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+        done = self.run(argv, stdin, env)
         assert done.returncode == code, done.stderr
-        assert "Traceback" not in done.stderr
         if code:
             assert done.stdout == "" and done.stderr.startswith("error: ")
         return done.stderr if code else done.stdout
 
-    def data(self, *argv: str, **env: str) -> Any:
+    def run(self, argv: Sequence[str], stdin: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "claire", *argv],
+            cwd=ROOT, env=self.env | env, input=stdin, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert "Traceback" not in done.stderr
+        return done
+
+    def data(self, *argv: str, code: int = 0, **env: str) -> Any:
         end = argv.index("--") if "--" in argv else len(argv)
-        envelope = json.loads(self(*argv[:end], "--json", *argv[end:], **env))
+        done = self.run((*argv[:end], "--json", *argv[end:]), "", env)
+        assert done.returncode == code, done.stderr
+        envelope = json.loads(done.stdout)
         assert envelope["schema_version"] == 1
         return envelope["data"]
 
@@ -147,20 +153,25 @@ def test_inside_a_session_nobody_types_ids(claire: Claire) -> None:
     claire("note", "half of it works", **inside)
     assert claire.data("task", "show", **inside)["updates"][0]["payload"] == "half of it works"
     assert claire.data("session", "show", TMUX_PANE="%7")["id"] == SESSION
+    assert claire.data("session", "show", TMUX_PANE="%7", TMUX="/tmp/tmux-0/default,1,0")["id"] == SESSION
+    elsewhere = {"TMUX_PANE": "%7", "TMUX": "/tmp/tmux-0/other,1,0"}
+    assert "which session?" in claire("session", "show", code=2, **elsewhere)
+    claire.observe(session_uuid=SECOND, tmux_name="api-2", pane="other:%7")
+    assert claire.data("session", "show", **elsewhere)["id"] == SECOND
     claire("task", "done", **inside)
     assert claire.data("task", "list")[0]["status"] == "done"
     assert "which task?" in claire("task", "done", code=2)
-    assert "is not known yet" in claire("task", "done", code=3, CLAUDE_CODE_SESSION_ID=SECOND)
+    assert "is not known yet" in claire("task", "done", code=3, CLAUDE_CODE_SESSION_ID="0" * 36)
 
 
-def test_broadcast_lists_its_targets_and_says_that_delivery_is_not_running(claire: Claire) -> None:
+def test_broadcast_lists_its_targets_and_tells_what_became_of_each(claire: Claire) -> None:
     claire.observe(session_uuid=SESSION, tmux_name="api-1")
     claire("group", "add", "all", "host:here")
     asked = claire.data("broadcast", "all", "--", "please", "commit")
     assert asked["sent"] is False and [row["id"] for row in asked["targets"]] == [SESSION]
-    sent = claire.data("broadcast", "all", "--yes", "--", "please", "--commit")
+    sent = claire.data("broadcast", "all", "--yes", "--", "please", "--commit", code=5)
     assert sent["sent"] is True and sent["text"] == "please --commit"
-    assert [row["session_uuid"] for row in sent["targets"]] == [SESSION]
+    assert [(row["session_uuid"], row["outcome"]) for row in sent["targets"]] == [(SESSION, "refused")]
 
 
 def test_the_log_tells_what_happened(claire: Claire) -> None:
@@ -230,7 +241,6 @@ def _bad_settings(home: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "argv", "code", "said"),
     [
-        (_newer, "task list", 1, "written by a newer Claire"),
         (_newer, "task add api x", 1, "written by a newer Claire"),
         (_garbage, "status", 1, "is damaged"),
         (_bad_settings, "init", 2, "claire.toml"),
@@ -242,6 +252,12 @@ def test_a_spoilt_home_is_explained(
     spoil(Path(claire.env["CLAIRE_HOME"]))
     complaint = claire(*argv.split(), code=code)
     assert said in complaint and complaint.count("\n") == 1
+
+
+def test_a_newer_database_can_still_be_read(claire: Claire) -> None:
+    _newer(Path(claire.env["CLAIRE_HOME"]))
+    assert claire.data("project", "list")[0]["name"] == "api"
+    assert "written by a newer Claire" in claire.run(("status",), "", {}).stderr
 
 
 def test_no_database_names_init(empty: Claire) -> None:

@@ -90,9 +90,13 @@ class Context:
             from claire.node.node import Node
 
             self._node = Node(self.home)
-            if self._node.read_only is not None:
-                self.note(f"read only: {self._node.read_only}")
         return self._node
+
+    @property
+    def read_only(self) -> list[str]:
+        """Why nothing can be written here, where that is so and somebody looked."""
+        why = None if self._node is None else self._node.read_only
+        return [] if why is None else [f"read only: {why}"]
 
     def task(self, ref: str | None) -> str:
         """What was said, or the task of the session this runs in."""

@@ -22,11 +22,18 @@ def session(node: Node, env: Mapping[str, str]) -> Row:
                 return sessions.find(db, own)
             except NotFound:
                 raise NotFound(f"this session, {own[:8]}, is not known yet", "claire pull") from None
-        pane = env.get("TMUX_PANE", "")
+        pane = _pane(env)
         here = [row for row in sessions.list_sessions(db, node.machine_id) if pane and row["pane"] == pane]
     if len(here) != 1:
         raise UsageError("which session? this is not inside one", "claire session list")
     return here[0]
+
+
+def _pane(env: Mapping[str, str]) -> str:
+    """The tmux pane this runs in, as sessions name theirs: `%7`, on another server than the default `web:%7`."""
+    pane = env.get("TMUX_PANE", "")
+    server = env.get("TMUX", "").partition(",")[0].rpartition("/")[2]
+    return pane if server in ("", "default") or not pane else f"{server}:{pane}"
 
 
 def task(node: Node, env: Mapping[str, str]) -> str:

@@ -63,7 +63,7 @@ def execute(command: Command, values: dict[str, Any], wiring: Callable[[], Modul
     ctx = Context(os.environ, wiring, values.pop("json"))
     try:
         result = load(command)(ctx, **values)
-        for note in result.notes:
+        for note in (*ctx.read_only, *result.notes):
             ctx.note(note)
         ctx.print(result.data, result.show)
         return result.code
