@@ -20,11 +20,15 @@ def list_events(
     since_ms: int | None = None,
     until_ms: int | None = None,
     limit: int = 50,
+    within: int | None = None,
 ) -> list[Row]:
-    """Events in causal order, newest first; `about` is an id that the payload mentions."""
+    """Events in causal order, newest first; `about` is an id that the payload mentions.
+
+    No index knows what a payload mentions. `within` looks only at so many of the newest events, for who cannot wait.
+    """
     conditions, values = ["1"], []
     for condition, value in (
-        ("e.payload LIKE '%' || ? || '%'", about),
+        ("instr(e.payload, ?)", about),
         ("e.machine_id = ?", machine_id),
         ("e.event_type = ?", event_type),
         ("e.hlc >= ?", None if since_ms is None else f"{max(since_ms, 0):013d}"),
@@ -33,7 +37,10 @@ def list_events(
         if value is not None:
             conditions.append(condition)
             values.append(value)
-    sql = f"SELECT {_COLUMNS} FROM events e WHERE {' AND '.join(conditions)} ORDER BY e.hlc DESC, e.uuid DESC LIMIT ?"
+    newest = "events" if within is None else f"(SELECT rowid, * FROM events ORDER BY hlc DESC LIMIT {within:d})"
+    sql = (
+        f"SELECT {_COLUMNS} FROM {newest} e WHERE {' AND '.join(conditions)} ORDER BY e.hlc DESC, e.uuid DESC LIMIT ?"
+    )
     return _read(db, rows(db, sql, [*values, limit]))
 
 

@@ -18,7 +18,7 @@ HOSTS_SHOWN = 60
 
 def show(db: Connection, ask: Ask) -> dict[str, Any]:
     hosts = fleet.hosts(db, ask)
-    sessions = sorted(fleet.live(db, ask), key=fleet.urgency)
+    sessions = sorted(fleet.live(db, ask, hosts), key=fleet.urgency)
     needs = [session for session in sessions if session["needs"]]
     found = projects.list_projects(db)
     groups = by_project(sessions)

@@ -30,9 +30,10 @@ def hosts(db: Connection, ask: Ask) -> list[Row]:
     return sorted(found, key=lambda host: (not host["own"], host["state"] == "revoked", host["offline"], host["name"]))
 
 
-def live(db: Connection, ask: Ask) -> list[Row]:
+def live(db: Connection, ask: Ask, known_hosts: list[Row] | None = None) -> list[Row]:
     """Every live session with its task, dressed for a page."""
-    return dress(overview.with_tasks(db, sessions.list_sessions(db)), hosts(db, ask), ask.now_ms)
+    found = overview.with_tasks(db, sessions.list_sessions(db))
+    return dress(found, hosts(db, ask) if known_hosts is None else known_hosts, ask.now_ms)
 
 
 def dress(found: Iterable[Row], known_hosts: Iterable[Row], now_ms: int) -> list[Row]:

@@ -3,11 +3,10 @@
 from sqlite3 import Connection
 from typing import TYPE_CHECKING, Any
 
-from claire.node import assignments, decisions, history, members, projects, tasks, updates
+from claire.node import assignments, decisions, members, projects, tasks, updates
 from claire.node.rows import Row
 from claire.ui.ask import Ask, Done
-from claire.ui.pages import dashboard, fleet, pictures
-from claire.ui.pages.tales import tell
+from claire.ui.pages import dashboard, fleet, pictures, tales
 
 if TYPE_CHECKING:
     from claire.node.node import Node
@@ -53,7 +52,7 @@ def show(db: Connection, ask: Ask) -> dict[str, Any]:
         "live": live,
         "updates": dated(db, updates.list_updates(db, project_id=project["id"], limit=NEWS_SHOWN)),
         "decisions": dated(db, decisions.list_decisions(db, project_id=project["id"], limit=NEWS_SHOWN)),
-        "history": tell(db, history.list_events(db, about=project["id"], limit=NEWS_SHOWN)),
+        "history": tales.recent(db, project["id"], NEWS_SHOWN),
         "burn": pictures.burn_up(db, project["id"], ask.now_ms),
         "statuses": projects.STATUSES,
     }

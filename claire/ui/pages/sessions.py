@@ -3,10 +3,9 @@
 from sqlite3 import Connection
 from typing import Any
 
-from claire.node import assignments, groups, history, overview, sessions
+from claire.node import assignments, groups, overview, sessions
 from claire.ui.ask import Ask
-from claire.ui.pages import fleet
-from claire.ui.pages.tales import tell
+from claire.ui.pages import fleet, tales
 
 SESSIONS_SHOWN = 250
 NEWS_SHOWN = 40
@@ -46,5 +45,5 @@ def show(db: Connection, ask: Ask) -> dict[str, Any]:
         "seen_ms": sessions.seen_ms(found),
         "links": sessions.links(db, session["id"]),
         "past": [a for a in assignments.list_assignments(db, ended=True) if a["session_uuid"] in lineage],
-        "history": tell(db, history.list_events(db, about=session["id"], limit=NEWS_SHOWN)),
+        "history": tales.recent(db, session["id"], NEWS_SHOWN),
     }

@@ -3,7 +3,7 @@
 from sqlite3 import Connection
 from typing import Any
 
-from claire.node import names
+from claire.node import history, names
 from claire.node.rows import Row
 from claire.ui import story
 
@@ -16,6 +16,7 @@ PLACES = (
     ("new", "/sessions/"),
 )
 TEXT_CHARS_SHOWN = 500
+SEARCHED_EVENTS_MAX = 20_000
 
 
 def tell(db: Connection, events: list[Row]) -> list[Row]:
@@ -33,6 +34,11 @@ def tell(db: Connection, events: list[Row]) -> list[Row]:
         }
         for event in events
     ]
+
+
+def recent(db: Connection, about: str, limit: int) -> list[Row]:
+    """The latest events that mention an id; a page cannot wait for a search of the whole log, /log can."""
+    return tell(db, history.list_events(db, about=about, limit=limit, within=SEARCHED_EVENTS_MAX))
 
 
 def place(payload: Any) -> str:

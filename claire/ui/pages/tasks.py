@@ -3,13 +3,12 @@
 from sqlite3 import Connection
 from typing import TYPE_CHECKING, Any
 
-from claire.node import assignments, decisions, history, projects, tasks, updates
+from claire.node import assignments, decisions, projects, tasks, updates
 from claire.node.errors import UsageError
 from claire.node.rows import Row, rows
 from claire.ui.ask import Ask, Done
-from claire.ui.pages import fleet
+from claire.ui.pages import fleet, tales
 from claire.ui.pages.projects import dated, with_seats
-from claire.ui.pages.tales import tell
 
 if TYPE_CHECKING:
     from claire.node.node import Node
@@ -37,7 +36,7 @@ def show(db: Connection, ask: Ask) -> dict[str, Any]:
         "live": live,
         "updates": dated(db, updates.list_updates(db, task_id=task["id"], limit=NEWS_SHOWN)),
         "decisions": dated(db, decisions.list_decisions(db, task_id=task["id"], limit=NEWS_SHOWN)),
-        "history": tell(db, history.list_events(db, about=task["id"], limit=NEWS_SHOWN)),
+        "history": tales.recent(db, task["id"], NEWS_SHOWN),
         "statuses": tasks.STATUSES,
         "priorities": tasks.PRIORITIES,
     }
