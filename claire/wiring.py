@@ -154,6 +154,22 @@ def bring_in(node: Node, file: BinaryIO) -> Row:
     }
 
 
+def examine(home: Home, *, fix: bool) -> list[Row]:
+    """What `claire doctor` finds; a row for each check."""
+    import msgspec
+
+    from claire import doctor
+
+    return [msgspec.structs.asdict(check) for check in doctor.examine(home, os.environ, fix=fix)]
+
+
+def recover(home: Home, name: str, now_ms: int) -> Row:
+    """A new database from what can be read of a damaged one, and from peers."""
+    from claire import recovery
+
+    return recovery.recover(home, name, now_ms)
+
+
 def restore(home: Home, path: str, now_ms: int) -> Row:
     """Put a backup in the place of the database, while no daemon runs."""
     from claire.node import backup

@@ -99,7 +99,7 @@ def whole(db: sqlite3.Connection, path: str) -> None:
     with store.words(path):
         (said,) = db.execute("PRAGMA quick_check(1)").fetchone()
     if said != "ok":
-        raise Corrupt(f"{path} is damaged: {' '.join(str(said).split())}", "run `claire doctor --recover`")
+        raise Corrupt(f"{path} is damaged: {' '.join(str(said).split())}", store.RECOVER)
 
 
 def _checked(path: str) -> tuple[str, int]:
@@ -109,7 +109,7 @@ def _checked(path: str) -> tuple[str, int]:
         try:
             store.version(db, path)
             whole(db, path)
-            (machine_id,) = db.execute("SELECT value FROM meta WHERE key = 'machine_id'").fetchone()
+            machine_id = store.machine_id(db, path)
             (events,) = db.execute("SELECT count(*) FROM events").fetchone()
         finally:
             db.close()

@@ -110,7 +110,7 @@ class Node:
         else:
             if version < SCHEMA_VERSION:
                 self._upgrade()
-        (self.machine_id,) = self._writer.execute("SELECT value FROM meta WHERE key = 'machine_id'").fetchone()
+        self.machine_id: str = store.machine_id(self._writer, home.database)
 
     def _open(self) -> sqlite3.Connection:
         try:

@@ -11,6 +11,7 @@ from claire.node.schema import PROJECTIONS, PROJECTIONS_SCHEMA, SCHEMA, SCHEMA_V
 
 BUSY_TIMEOUT_MS = 10_000
 CACHE_KIB = 8_192  # SQLite's own 2 MiB send the sorting of ten thousand rows to a temporary file
+RECOVER = "run `claire doctor --recover`"
 
 
 def connect(path: str) -> sqlite3.Connection:
@@ -86,8 +87,17 @@ def version(db: sqlite3.Connection, path: str) -> int:
             "upgrade Claire on this host",
         )
     if found == 0:
-        raise Corrupt(f"{path} is not a Claire database", "move it away and run `claire init`")
+        raise Corrupt(f"{path} is empty or not a Claire database", RECOVER)
     return int(found)
+
+
+def machine_id(db: sqlite3.Connection, path: str) -> str:
+    """Whose database this is."""
+    with words(path):
+        row = db.execute("SELECT value FROM meta WHERE key = 'machine_id'").fetchone()
+    if row is None:
+        raise Corrupt(f"{path} does not say whose it is", RECOVER)
+    return str(row[0])
 
 
 @contextmanager
@@ -109,7 +119,7 @@ def words(path: str) -> Iterator[None]:
 def _explain(error: sqlite3.DatabaseError, path: str) -> StorageError | None:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return Corrupt(f"{path} is damaged", "run `claire doctor --recover`")
+        return Corrupt(f"{path} is damaged", RECOVER)
     if code == sqlite3.SQLITE_FULL:
         return StorageError("the disk is full; nothing was written", "free some space and try again")
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):

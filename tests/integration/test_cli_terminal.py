@@ -85,6 +85,7 @@ CALLS = {
     "backup": ["backup", "backup.db"],
     "export": ["export", "-"],
     "import": ["import", "/dev/null"],
+    "doctor": ["doctor"],
 }
 ELSEWHERE = {
     "mcp", "watch", "pull", "send", "node", "web", "sync", "peer invite", "peer join", "peer add",

@@ -586,6 +586,15 @@ COMMANDS = [
         examples=["claire import /mnt/stick/log.ndjson"],
         group=NODE,
     ),
+    Command(
+        "doctor",
+        "claire.ui.cli.doctor:doctor",
+        "Check this node, a line for each thing, with what to do.",
+        Option("--fix", "Put right what can be put right safely.", kind=bool),
+        Option("--recover", "Rebuild a damaged database from what can be read of it, and from peers.", kind=bool),
+        examples=["claire doctor", "claire doctor --fix", "claire doctor --recover"],
+        group=NODE,
+    ),
 ]
 
 BY_PATH = {command.path: command for command in COMMANDS}

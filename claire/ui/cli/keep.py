@@ -97,6 +97,6 @@ def _opened(path: str) -> BinaryIO:
         kept = TemporaryFile()  # noqa: SIM115  the caller closes it
         copyfileobj(sys.stdin.buffer, kept)
         return kept
-    if not os.path.isfile(path):
+    if not os.path.exists(path):
         raise NotFound(f"there is no file {path}")
     return open(path, "rb")
