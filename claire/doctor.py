@@ -52,7 +52,7 @@ def examine(home: Home, env: Mapping[str, str], *, fix: bool) -> list[Check]:
     else:
         with node:
             checks += _of_node(node, fix)
-    return [*checks, *daemon(home, env), tmux(), *claude(home, env), rclaude()]
+    return [*checks, *daemon(home, env), tmux(), *claude(home, env), *rclaude(home, env)]
 
 
 def _of_node(node: Node, fix: bool) -> Iterator[Check]:
@@ -229,13 +229,13 @@ def versions(node: Node) -> Iterator[Check]:
 
 
 def daemon(home: Home, env: Mapping[str, str]) -> Iterator[Check]:
-    from claire import daemon as daemons
+    from claire import runtime
     from claire.listeners import listen
 
     if not os.path.isdir(home.data):
         return
-    if daemons.is_running(home):
-        urls = daemons.read_runtime(home) or {}
+    if runtime.is_running(home):
+        urls = runtime.read_urls(home)
         served = [url for url in (urls.get("ui"), *urls.get("sync", [])) if url]
         dead = [url for url in served if not _answers(url)]
         if dead:
@@ -288,9 +288,20 @@ def claude(home: Home, env: Mapping[str, str]) -> Iterator[Check]:
         yield Check("hooks", level, f"{row['state']} in {row['path']}", "" if level == OK else "claire hook install")
 
 
-def rclaude() -> Check:
-    found = shutil.which("rclaude")
-    return Check("rclaude", OK, found or "not installed, and not needed")
+def rclaude(home: Home, env: Mapping[str, str]) -> Iterator[Check]:
+    from claire.fleet import rclaude as rclaudes
+
+    try:
+        spoken = rclaudes.contract(Settings.load(home, env).fleet)
+    except ClaireError as error:
+        yield Check("rclaude", BAD, error.message, error.hint)
+        return
+    if not rclaudes.is_installed(spoken, env):
+        yield Check("rclaude", OK, "not installed, and not needed")
+        return
+    listing = rclaudes.sessions(spoken, env)
+    wrong = "; ".join(listing.problems)
+    yield Check("rclaude", NOTE if wrong else OK, wrong or f"lists {len(listing.found)} sessions")
 
 
 def _output(*argv: str) -> str | None:

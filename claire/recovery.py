@@ -19,7 +19,7 @@ LOST = "on another host: claire peer invite; here: claire init, then claire peer
 
 def recover(home: Home, name: str, now_ms: int) -> Row:
     """Keep the damaged file aside, rebuild. `name` is what the node is called if nothing of it can be read."""
-    from claire.daemon import alone
+    from claire.runtime import alone
     from claire.wiring import sync_now
 
     if not os.path.exists(home.database):

@@ -51,6 +51,8 @@ def export(ctx: Context, path: str, format: str | None, since: str | None) -> Re
     elif path == "-":
         if ctx.json:
             raise UsageError("standard output cannot hold both the log and --json")
+        if sys.stdout.isatty():
+            raise UsageError("the log is not for a terminal", "give a file, or a program to read it")
         ctx.wiring.export(ctx.node, sys.stdout.buffer.write, since_ms)
         return Result({}, [])
     else:
