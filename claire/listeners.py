@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import ssl
 from typing import Any
 
 from hypercorn.asyncio import serve
@@ -30,23 +31,39 @@ def listen(host: str, port: int, flag: str) -> socket.socket:
         ) from None
 
 
-def url_of_socket(sock: socket.socket) -> str:
+def url_of_socket(sock: socket.socket, scheme: str = "http") -> str:
     host, port = sock.getsockname()[:2]
-    return url_for(host, port)
+    return url_for(host, port).replace("http", scheme, 1)
 
 
-async def serve_until(app: App, sockets: list[socket.socket], stop: asyncio.Event) -> None:
-    """Serve until `stop`, then end within GRACE_S and a little, whatever clients do.
+class _Config(Config):
+    """Hypercorn's, but with a TLS context of ours instead of files."""
+
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def ssl_enabled(self) -> bool:
+        return self.tls is not None
+
+    def create_ssl_context(self) -> ssl.SSLContext | None:
+        return self.tls
+
+
+async def serve_until(
+    app: App, sockets: list[socket.socket], stop: asyncio.Event, tls: ssl.SSLContext | None = None
+) -> None:
+    """Serve until `stop`, then end within GRACE_S and a little, whatever clients do. Over TLS where one is given.
 
     Hypercorn 0.18 does not return on its own while a stream is open (pgjones/hypercorn#308), so it is cancelled then.
     """
-    config = Config()
+    config = _Config()
+    config.tls = tls
     config.bind = [f"fd://{sock.detach()}" for sock in sockets]
     config.graceful_timeout = GRACE_S
     config.keep_alive_timeout = KEEP_ALIVE_S
     config.read_timeout = READ_S_MAX
     config.backlog = BACKLOG
-    config.include_server_header = False
+    config.include_server_header = config.include_date_header = False
     config.alpn_protocols = ["http/1.1"]
     config.errorlog = logging.getLogger("hypercorn.error")
     logging.getLogger("hypercorn.error").setLevel(logging.WARNING)

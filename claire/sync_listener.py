@@ -13,9 +13,10 @@ from claire.listeners import listen, serve_until, url_of_socket
 from claire.node import members
 from claire.node.errors import UsageError
 from claire.node.node import Node
-from claire.sync import pairing
+from claire.sync import introduction, pairing, peer, tailscale, tls
 from claire.sync.bell import Bell
 from claire.sync.discovery import Tailnet
+from claire.sync.gate import Gate
 from claire.sync.messages import EVENTS_PATH, JSON, NDJSON, RANGES_PATH, STATE_PATH
 from claire.sync.routes import PAIR_BYTES_MAX, REQUEST_S_MAX, WAIT_S_MAX, Inbox, routes
 from claire.sync.wire import BATCH_BYTES_MAX
@@ -24,12 +25,13 @@ from claire.ui.guard import Guard, Rule
 LOOK_S = 5.0  # invites end and addresses change without a commit: how often we look
 LOOPBACK = "127.0.0.1"
 POST = frozenset({"POST"})
-RULES = (  # every one asks for a signature, or for the secret of an invite
+RULES = (  # every one asks for a signature, for the secret of an invite, or for what members signed
     Rule(STATE_PATH, login=False, deadline_s=REQUEST_S_MAX + WAIT_S_MAX),
     Rule(EVENTS_PATH, login=False),
     Rule(EVENTS_PATH, POST, login=False, body_type=NDJSON, body_bytes_max=BATCH_BYTES_MAX, deadline_s=REQUEST_S_MAX),
     Rule(RANGES_PATH, POST, login=False, body_type=JSON, body_bytes_max=BATCH_BYTES_MAX),
     Rule(pairing.PAIR_PATH, POST, login=False, body_type=JSON, body_bytes_max=PAIR_BYTES_MAX),
+    Rule(introduction.PATH, POST, login=False, body_type=NDJSON, body_bytes_max=introduction.BYTES_MAX),
 )
 
 log = logging.getLogger(__name__)
@@ -84,9 +86,10 @@ class SyncListener:
     ) -> None:
         """Serve until the stop, or until it is wanted elsewhere or nowhere."""
         self.moved(self.urls)
-        app = Guard(Starlette(routes=routes(inbox)), RULES, origins=self._origins(), browser=False)
+        origins = [*self.urls, f"http://{peer.HOST}"]
+        guarded = Guard(Starlette(routes=routes(inbox)), RULES, origins=origins, browser=False)
         enough = asyncio.Event()
-        serving = asyncio.create_task(serve_until(app, sockets, enough))
+        serving = asyncio.create_task(self._answer(Gate(guarded, tailscale.is_known), sockets, enough))
         try:
             while not stop.is_set() and not serving.done():
                 rung = touched.rung
@@ -98,6 +101,15 @@ class SyncListener:
             await serving
             self.urls = []
             self.moved(self.urls)
+
+    async def _answer(self, app: Gate, sockets: list[socket.socket], enough: asyncio.Event) -> None:
+        """Each address as it has to be: plain on loopback and the tailnet, else TLS under the node's own key."""
+        plain, others = [s for s in sockets if not _wants_tls(s)], [s for s in sockets if _wants_tls(s)]
+        works = [serve_until(app, plain, enough)] if plain else []
+        if others:
+            context = tls.server_context(self.node.identity, self.node.home.runtime)
+            works.append(serve_until(app, others, enough, context))
+        await asyncio.gather(*works)
 
     def _wanted_hosts(self) -> list[str]:
         """[] while nobody could come: no other member, no live invite."""
@@ -125,18 +137,16 @@ class SyncListener:
 
     def _announce(self, sockets: list[socket.socket]) -> str:
         """Say in the log where this node is reached; its own name."""
-        self.urls = [url_of_socket(sock) for sock in sockets]
+        self.urls = [url_of_socket(sock, "https" if _wants_tls(sock) else "http") for sock in sockets]
         with self.node.reading() as db:
             name: str = members.find(db, self.node.machine_id)["name"]
-        addresses = [url.removeprefix("http://") for url in self.urls]
+        addresses = [url.partition("://")[2] for url in self.urls]  # the address itself says whether it is TLS
         members.announce(self.node, name, addresses, claire.__version__)
         return name
 
-    def _origins(self) -> list[str]:
-        """What peers may call it: its addresses, and the names of this host."""
-        host = socket.gethostname().lower()
-        names = {host, host.partition(".")[0], socket.getfqdn().lower(), self.settings.sync_host.lower(), "localhost"}
-        return [*self.urls, *(f"http://{name}:{self.port}" for name in names if name)]
+
+def _wants_tls(sock: socket.socket) -> bool:
+    return tls.needed_at(sock.getsockname()[0])
 
 
 async def _pause(stop: asyncio.Event, touched: Bell, rung: int) -> None:

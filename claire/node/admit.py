@@ -76,7 +76,7 @@ def _take(node: "Node", events: list[Event], trusted: dict[str, bytes], receipt:
     batch = seals.hashed(events)
     with node.reading() as db:
         known = log.known(db, [event.uuid for event in events])
-        sealed = seals.proven(db, batch, lambda event: _signed(event, trusted[event.machine_id]))
+        sealed = seals.proven(db, batch, lambda event: signed(event, trusted[event.machine_id]))
     sound = [
         (event, number)
         for at, (event, number) in enumerate(batch)
@@ -105,14 +105,15 @@ def _sound(event: Event, stored: Event | None, sealed: bool, trusted: dict[str, 
         receipt.refuse(event, why)
     elif stored is not None and signed_bytes(stored) == signed_bytes(event):
         receipt.duplicate += 1
-    elif not sealed and not _signed(event, trusted[event.machine_id]):
+    elif not sealed and not signed(event, trusted[event.machine_id]):
         receipt.refuse(event, FORGED)
     else:
         return True
     return False
 
 
-def _signed(event: Event, public_key: bytes) -> bool:
+def signed(event: Event, public_key: bytes) -> bool:
+    """Whether the event's signature is of this key."""
     signature = identity.decode_signature(event.sig)
     return signature is not None and identity.verify(public_key, signed_bytes(event), signature)
 

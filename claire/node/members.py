@@ -249,6 +249,25 @@ def suspended(db: sqlite3.Connection, own: str) -> set[str]:
     return {issuer for (issuer,) in db.execute("SELECT issuer FROM revocations WHERE machine_id = ?", (own,))}
 
 
+def revocations_of(db: sqlite3.Connection, machine: str) -> list[Event]:
+    """The events by which a machine was cut off."""
+    return log.get(db, [uuid for (uuid,) in db.execute("SELECT id FROM revocations WHERE machine_id = ?", (machine,))])
+
+
+def admissions_of(db: sqlite3.Connection, machine: str, limit: int) -> list[Event]:
+    """The events that make a machine a member, and those that make their issuers members, and so on upwards."""
+    found: dict[str, None] = {}
+    asked, waiting = {machine}, [machine]
+    while waiting and len(found) < limit:
+        admitted = waiting.pop(0)
+        for uuid, issuer in db.execute("SELECT id, issuer FROM admissions WHERE machine_id = ?", (admitted,)):
+            found[uuid] = None
+            if issuer not in asked:
+                asked.add(issuer)
+                waiting.append(issuer)
+    return log.get(db, list(found)[:limit])
+
+
 _SELECT = (
     "SELECT m.id, m.name, m.public_key, m.addresses, m.version, m.admitted_by, m.through_hlc,"
     " CASE WHEN m.through_hlc IS NULL THEN 'member' ELSE 'revoked' END AS state,"

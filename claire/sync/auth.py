@@ -1,10 +1,12 @@
 """Signed requests between nodes: who asks, whom, what and when; no request counts twice.
 
 A request signs the receiver's audience, `<machine id>/<boot>`: the boot is drawn when a receiver starts,
-so what was recorded on the wire before is worth nothing after. An answer is signed over the request's nonce.
+so what was recorded on the wire before is worth nothing after. The hash of the body stands in the header: a stranger
+is refused before its body is read. An answer is signed over the request's nonce.
 """
 
 import hmac
+import threading
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import NamedTuple
@@ -14,10 +16,15 @@ from claire.node.identity import Identity, decode_signature, encode_signature, v
 
 SCHEME = "Claire1"
 SKEW_MS_MAX = 300_000
-NONCES_MAX = 100_000  # remembered; a fleet that asks more in ten minutes waits
-NONCE_BYTES = 16
+NONCES_MAX = 20_000  # remembered of one machine; one that asks more in ten minutes waits, and only that one
+HEADER_CHARS_MAX = 300
+NONCE_BYTES = 12
 AUDIENCE_HEADER = "claire-audience"
-SIGNATURE_HEADER = "claire-signature"
+SIGNATURE_HEADER = "node-sig"  # short: an idle round is to stay small
+
+
+STRANGER = "not a member of this fleet"
+FORGED = "the signature does not verify"
 
 
 class Unauthorized(ClaireError):
@@ -30,25 +37,49 @@ class Unauthorized(ClaireError):
         self.status = status
 
 
+class Revoked(Unauthorized):
+    """It proves who it is, and that one was cut off."""
+
+    def __init__(self, machine_id: str) -> None:
+        super().__init__("this node was revoked", 403)
+        self.machine_id = machine_id
+
+
 class Request(NamedTuple):
-    """What of a request is signed. `target` is path and query as sent."""
+    """What of a request is signed beside its body. `target` is path and query as sent."""
 
     method: str
     target: str
-    body: bytes
 
 
-class _Claim(NamedTuple):
+class Claim(NamedTuple):
+    """What the Authorization header says."""
+
     machine_id: str
     time_ms: int
     nonce: str
+    body_hash: str
     signature: bytes
 
+    def covers(self, body: bytes) -> bool:
+        return hmac.compare_digest(self.body_hash.encode(), hash_of(body).encode())
 
-def sign(identity: Identity, request: Request, audience: str, now_ms: int, nonce: str) -> str:
+
+def hash_of(body: bytes) -> str:
+    """SHA-256 in hex; nothing for no body, which keeps an idle round small."""
+    return sha256(body).hexdigest() if body else ""
+
+
+def sign(identity: Identity, request: Request, body: bytes, audience: str, now_ms: int, nonce: str) -> str:
     """The Authorization header of a request to `audience`."""
-    signature = encode_signature(identity.sign(_request_bytes(request, audience, now_ms, nonce)))
-    return f"{SCHEME} {identity.machine_id}:{now_ms}:{nonce}:{signature}"
+    body_hash = hash_of(body)
+    signature = encode_signature(identity.sign(_request_bytes(request, body_hash, audience, now_ms, nonce)))
+    return f"{SCHEME} {identity.machine_id}:{now_ms}:{nonce}:{body_hash}:{signature}"
+
+
+def new_nonce(entropy: bytes) -> str:
+    """NONCE_BYTES of entropy as text."""
+    return encode_signature(entropy)
 
 
 def sign_answer(identity: Identity, nonce: str, status: int, body: bytes) -> str:
@@ -65,33 +96,37 @@ class Door:
 
     def __init__(self, machine_id: str, boot: str) -> None:
         self.audience = f"{machine_id}/{boot}"
-        self._nonces: dict[tuple[str, str], int] = {}  # (machine, nonce) -> when it may be forgotten, in that order
+        self._nonces: dict[str, dict[str, int]] = {}  # machine -> nonce -> when it may be forgotten, in that order
+        self._lock = threading.Lock()  # requests are checked in threads: two that are equal must not both be new
 
-    def admit(self, request: Request, header: str, keys: Mapping[str, bytes], now_ms: int) -> tuple[str, str]:
-        """(machine id, nonce) of the node that signed this request; Unauthorized says what is wrong."""
+    def admit(self, request: Request, header: str, keys: Mapping[str, bytes], now_ms: int) -> Claim:
+        """What the node that signed this request claims; Unauthorized says what is wrong.
+
+        Its body counts only if the claim covers it.
+        """
         claim = _parse(header)
         key = keys.get(claim.machine_id)
         if key is None:
-            raise Unauthorized("not a member of this fleet")
-        message = _request_bytes(request, self.audience, claim.time_ms, claim.nonce)
+            raise Unauthorized(STRANGER)
+        message = _request_bytes(request, claim.body_hash, self.audience, claim.time_ms, claim.nonce)
         if not verify(key, message, claim.signature):
-            raise Unauthorized("the signature does not verify")
+            raise Unauthorized(FORGED)
         ahead_ms = claim.time_ms - now_ms
         if abs(ahead_ms) > SKEW_MS_MAX:
             raise Unauthorized(_skew(ahead_ms))
-        self._remember((claim.machine_id, claim.nonce), now_ms)
-        return claim.machine_id, claim.nonce
+        with self._lock:
+            self._remember(claim.machine_id, claim.nonce, now_ms)
+        return claim
 
-    def _remember(self, seen: tuple[str, str], now_ms: int) -> None:
-        for known, until in list(self._nonces.items()):
-            if until > now_ms:
-                break
-            del self._nonces[known]
-        if seen in self._nonces:
+    def _remember(self, machine_id: str, nonce: str, now_ms: int) -> None:
+        seen = self._nonces.setdefault(machine_id, {})
+        while seen and (oldest := next(iter(seen.items())))[1] <= now_ms:
+            del seen[oldest[0]]
+        if nonce in seen:
             raise Unauthorized("this request was made before")
-        if len(self._nonces) >= NONCES_MAX:
+        if len(seen) >= NONCES_MAX:
             raise Unauthorized("too many requests", 503)
-        self._nonces[seen] = now_ms + 2 * SKEW_MS_MAX
+        seen[nonce] = now_ms + 2 * SKEW_MS_MAX
 
 
 def machine_of(audience: str) -> str:
@@ -103,21 +138,20 @@ def _skew(ahead_ms: int) -> str:
     return f"your clock is {seconds} s {'ahead of' if ahead_ms > 0 else 'behind'} mine; set it right"
 
 
-def _parse(header: str) -> _Claim:
+def _parse(header: str) -> Claim:
     scheme, _, rest = header.partition(" ")
     parts = rest.split(":")
-    if scheme != SCHEME or len(parts) != 4 or len(rest) > 300:
+    if scheme != SCHEME or len(parts) != 5 or len(rest) > HEADER_CHARS_MAX:
         raise Unauthorized("not signed")
-    machine_id, time_ms, nonce, signature = parts
+    machine_id, time_ms, nonce, body_hash, signature = parts
     raw = decode_signature(signature)
     if not (time_ms.isdecimal() and time_ms.isascii() and len(time_ms) <= 15) or raw is None:
         raise Unauthorized("not signed")
-    return _Claim(machine_id, int(time_ms), nonce, raw)
+    return Claim(machine_id, int(time_ms), nonce, body_hash, raw)
 
 
-def _request_bytes(request: Request, audience: str, now_ms: int, nonce: str) -> bytes:
-    body = sha256(request.body).hexdigest()
-    text = f"claire-request-v1\n{request.method}\n{request.target}\n{body}\n{audience}\n{now_ms}\n{nonce}"
+def _request_bytes(request: Request, body_hash: str, audience: str, now_ms: int, nonce: str) -> bytes:
+    text = f"claire-request-v1\n{request.method}\n{request.target}\n{body_hash}\n{audience}\n{now_ms}\n{nonce}"
     return text.encode()
 
 

@@ -150,6 +150,15 @@ def _tailnet_addresses(addresses: Iterable[str] | None) -> list[str]:
     return [address for address in addresses or () if on_tailnet(address)][:ADDRESSES_MAX]
 
 
+def is_address(host: str) -> bool:
+    """True for an IP address, false for a name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def on_tailnet(address: str) -> bool:
     """True for an IP address that only a tailnet has."""
     try:

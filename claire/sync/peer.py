@@ -1,11 +1,12 @@
 """Talking to one peer over HTTP: the only module that imports httpx.
 
 Requests are signed, answers are checked before their body is used; redirects, proxies and cookies are not
-followed.
+followed. A name is resolved once and its address is dialled, so that what decides about TLS is what is connected to.
 """
 
 import asyncio
 import os
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -15,8 +16,8 @@ import tenacity
 from claire.config import Home
 from claire.node import members
 from claire.node.node import Node
-from claire.sync import auth, pairing, wire
-from claire.sync.discovery import url_of
+from claire.sync import auth, introduction, pairing, tls, wire
+from claire.sync.discovery import is_address, url_of
 from claire.sync.messages import EVENTS_PATH, JSON, NDJSON, Answer, Ask, encode
 from claire.sync.round import (
     Exchange,
@@ -37,6 +38,8 @@ TRIES_MAX = 3
 RETRY_WAIT_S_MAX = 2.0
 RETRY_AFTER_S_MAX = 900.0
 
+
+HOST = "peer.invalid"  # what every node is called in a request: no browser can be led to say that
 
 NETWORK_ERRORS = (httpx.TransportError, TimeoutError)  # the peer, or the way to it, does not work
 
@@ -60,6 +63,7 @@ class Peer:
     url: str
     machine_id: str = ""
     audience: str = ""
+    introduced: bool = False  # we have shown it who admitted us; once is enough
 
 
 def open_client() -> httpx.AsyncClient:
@@ -67,11 +71,13 @@ def open_client() -> httpx.AsyncClient:
     client = httpx.AsyncClient(
         trust_env=False,
         follow_redirects=False,
+        verify=tls.client_context(),
         timeout=httpx.Timeout(REQUEST_S_MAX, connect=CONNECT_S),
         limits=httpx.Limits(max_connections=CONNECTIONS_MAX, keepalive_expiry=KEEP_ALIVE_S),
     )
     for name in ("accept", "accept-encoding", "user-agent", "connection"):
         del client.headers[name]  # an idle round is one request of a few bytes
+    client.headers["host"] = HOST
     return client
 
 
@@ -121,7 +127,23 @@ async def _asked(node: Node, client: httpx.AsyncClient, peer: Peer, ask: Ask) ->
     if answer.status == 401 and audience and audience != peer.audience:
         await asyncio.to_thread(_meet, node, peer, audience)
         answer, _ = await _send(node, client, peer, ask)
+    if answer.status == 401 and not peer.introduced:
+        peer.introduced = True
+        if await _introduce(node, client, peer):
+            answer, _ = await _send(node, client, peer, ask)
+    if answer.status == 403:
+        await asyncio.to_thread(introduction.hear_refusal, node, answer)
     return answer
+
+
+async def _introduce(node: Node, client: httpx.AsyncClient, peer: Peer) -> bool:
+    """Show the peer who admitted us; True if there was something to show."""
+    admissions = await asyncio.to_thread(introduction.of, node)
+    if not admissions:
+        return False
+    request = await _request(client, peer, "POST", introduction.PATH, admissions, {"content-type": NDJSON})
+    await _read(client, request)
+    return True
 
 
 def _meet(node: Node, peer: Peer, audience: str) -> None:
@@ -141,19 +163,54 @@ def _meet(node: Node, peer: Peer, audience: str) -> None:
 
 async def _send(node: Node, client: httpx.AsyncClient, peer: Peer, ask: Ask) -> tuple[Answer, str]:
     """(answer, audience the peer names in a refusal)."""
-    url = httpx.URL(peer.url).copy_with(path=ask.path, params=ask.query or None)
-    nonce = node.entropy(auth.NONCE_BYTES).hex()
-    signed = auth.Request(ask.method, url.raw_path.decode(), ask.body)
-    headers = {"authorization": auth.sign(node.identity, signed, peer.audience, node.now_ms(), nonce)}
+    nonce = auth.new_nonce(node.entropy(auth.NONCE_BYTES))
+    target = httpx.URL(peer.url).copy_with(path=ask.path, params=ask.query or None).raw_path.decode()
+    signed = auth.Request(ask.method, target)
+    headers = {"authorization": auth.sign(node.identity, signed, ask.body, peer.audience, node.now_ms(), nonce)}
     if ask.body:
         headers["content-type"] = NDJSON if ask.path == EVENTS_PATH else JSON
     if ask.etag:
         headers["if-none-match"] = f'"{ask.etag}"'
-    request = client.build_request(ask.method, url, headers=headers, content=ask.body or None)
+    request = await _request(client, peer, ask.method, target, ask.body, headers)
     answer, given = await _read(client, request)
-    if answer.status == 200:
-        await asyncio.to_thread(_check, node, peer, nonce, answer, given.get(auth.SIGNATURE_HEADER, ""))
+    if answer.status in (200, 304):
+        told = ask.etag.encode() if answer.status == 304 else answer.body
+        signature = given.get(auth.SIGNATURE_HEADER, "")
+        await asyncio.to_thread(_check, node, peer, nonce, Answer(answer.status, told), signature)
     return answer, given.get(auth.AUDIENCE_HEADER, "")
+
+
+async def _request(
+    client: httpx.AsyncClient, peer: Peer, method: str, target: str, body: bytes, headers: dict[str, str]
+) -> httpx.Request:
+    """A request to the peer's address; over TLS, if that is called for, with nobody but the expected machine."""
+    url = await dialled(peer.url)
+    extensions = {}
+    if url.scheme == "https":
+        extensions["sni_hostname"] = peer.machine_id or tls.ANYBODY
+        if not peer.machine_id:
+            if body:
+                raise PeerError(f"it is not known yet who answers at {peer.url}")
+            headers = {**headers, "connection": "close"}  # not to be used again for one we know
+    return client.build_request(
+        method, url.copy_with(raw_path=target.encode()), headers=headers, content=body or None, extensions=extensions
+    )
+
+
+async def dialled(url: str) -> httpx.URL:
+    """The URL with the IP address its name stands for now, and https unless that is loopback or tailnet."""
+    wanted = httpx.URL(url)
+    address = wanted.host if is_address(wanted.host) else await _resolved(wanted.host)
+    scheme = "https" if wanted.scheme == "https" or tls.needed_at(address) else "http"
+    return wanted.copy_with(scheme=scheme, host=address)
+
+
+async def _resolved(name: str) -> str:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise httpx.ConnectError(f"{name}: {error.strerror}") from None
+    return str(found[0][4][0])
 
 
 def _check(node: Node, peer: Peer, nonce: str, answer: Answer, signature: str) -> None:
@@ -210,13 +267,12 @@ async def join(node: Node, client: httpx.AsyncClient, line: pairing.Invite, name
 
 
 async def _join_at(node: Node, client: httpx.AsyncClient, line: pairing.Invite, name: str, url: str) -> Peer:
-    sent = pairing.ask(node, line, name, node.entropy(16).hex())
-    headers = {"content-type": JSON}
-    request = client.build_request("POST", url + pairing.PAIR_PATH, content=encode(sent), headers=headers)
+    sent, peer = pairing.ask(node, line, name, node.entropy(16).hex()), Peer(url, line.machine_id)
+    request = await _request(client, peer, "POST", pairing.PAIR_PATH, encode(sent), {"content-type": JSON})
     answer, _ = await _read(client, request)
     welcome = wire.decode(pairing.welcomes, expect(answer))
-    machine_id = await asyncio.to_thread(pairing.accept, node, line, sent, welcome)
-    return Peer(url, machine_id)
+    await asyncio.to_thread(pairing.accept, node, line, sent, welcome)
+    return peer
 
 
 def pull_from_peer(url: str, since_hlc: str = "", *, node: Node | None = None) -> Exchange:

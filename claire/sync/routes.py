@@ -1,4 +1,4 @@
-"""`/api/sync/*`: the sync listener's whole surface. Every request but pairing is signed by a member."""
+"""`/api/sync/*`: the sync listener's whole surface. All but pairing and introduction is signed by a member."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ from starlette.routing import Route
 from claire.node import members
 from claire.node.errors import Refused, StorageError
 from claire.node.node import Node
-from claire.sync import auth, pairing, wire
+from claire.sync import auth, introduction, pairing, wire
 from claire.sync.answers import HANDLERS, answer, problem
 from claire.sync.bell import Bell
 from claire.sync.messages import STATE_PATH, Answer, Ask, encode
@@ -44,10 +44,14 @@ def routes(inbox: Inbox) -> list[Route]:
     async def pair(request: Request) -> Response:
         return await _within_deadline(_pair(inbox, request), request)
 
+    async def introduce(request: Request) -> Response:
+        return await _within_deadline(_introduce(inbox, request), request)
+
     paths = sorted({(path, method) for method, path in HANDLERS})
     return [
         *(Route(path, sync, methods=[method]) for path, method in paths),
         Route(pairing.PAIR_PATH, pair, methods=["POST"]),
+        Route(introduction.PATH, introduce, methods=["POST"]),
     ]
 
 
@@ -66,43 +70,66 @@ async def _within_deadline(work: Awaitable[Response], request: Request) -> Respo
 
 async def _exchange(inbox: Inbox, request: Request) -> Response:
     try:
+        claim = await asyncio.to_thread(_admit, inbox, request)
         body = await _body(request, wire.BATCH_BYTES_MAX)
-        machine_id, nonce = await asyncio.to_thread(_admit, inbox, request, body)
+        if not claim.covers(body):
+            raise auth.Unauthorized(auth.FORGED)
+        ask, wait_s = _asked(request, body)
     except auth.Unauthorized as error:
-        return _plain(problem(error.status, error.message), {auth.AUDIENCE_HEADER: inbox.door.audience})
+        return _plain(_refusal(inbox, error), {auth.AUDIENCE_HEADER: inbox.door.audience, **_unread(request)})
     except wire.Malformed as error:
-        return _plain(problem(413, error.message))
-    inbox.contacted(machine_id)
-    fields = parse_qsl(request.url.query, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
+        return _plain(problem(413 if "larger" in error.rule else 400, error.message), _unread(request))
+    inbox.contacted(claim.machine_id)
+    given = await (_state(inbox, ask, wait_s) if ask.path == STATE_PATH else _permitted(inbox, ask))
+    if given.status not in (200, 304):
+        return _plain(given, {"retry-after": str(RETRY_AFTER_S)} if given.status == 503 else {})
+    signed = ask.etag.encode() if given.status == 304 else given.body  # what of the answer the asker did not know
+    return _plain(
+        given, {auth.SIGNATURE_HEADER: auth.sign_answer(inbox.node.identity, claim.nonce, given.status, signed)}
+    )
+
+
+def _asked(request: Request, body: bytes) -> tuple[Ask, float]:
+    """The request as the protocol sees it, and how long it may wait for a change."""
+    try:
+        fields = parse_qsl(
+            request.scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX
+        )
+    except ValueError:
+        raise wire.Malformed(f"more than {QUERY_FIELDS_MAX} query fields") from None
     wait_s = _wait_s(dict(fields).get("wait", ""))
     query = tuple(field for field in fields if field[0] != "wait")
     etag = request.headers.get("if-none-match", "").strip('"')
-    ask = Ask(request.method, request.scope["path"], query, body, etag)
-    if ask.path == STATE_PATH:
-        given = await _state(inbox, ask, wait_s)
-    else:
-        given = await _permitted(inbox, ask)
-    if given.status != 200:
-        return _plain(given, {"retry-after": str(RETRY_AFTER_S)} if given.status == 503 else {})
-    signature = auth.sign_answer(inbox.node.identity, nonce, given.status, given.body)
-    return _plain(given, {auth.SIGNATURE_HEADER: signature})
+    return Ask(request.method, request.scope["path"], query, body, etag), wait_s
 
 
-def _admit(inbox: Inbox, request: Request, body: bytes) -> tuple[str, str]:
+def _admit(inbox: Inbox, request: Request) -> auth.Claim:
+    """Decided before the body is read."""
     target = request.scope["raw_path"]
     if request.scope["query_string"]:
         target += b"?" + request.scope["query_string"]
-    signed = auth.Request(request.method, target.decode("latin-1"), body)
     with inbox.node.reading() as db:
         keys = members.keys(db)
         revoked, suspended = members.revoked(db), members.suspended(db, inbox.node.machine_id)
-    header = request.headers.get("authorization", "")
-    machine_id, nonce = inbox.door.admit(signed, header, keys, inbox.node.now_ms())
-    if machine_id in revoked:
-        raise auth.Unauthorized("this node was revoked", 403)
-    if machine_id in suspended:
+    signed = auth.Request(request.method, target.decode("latin-1"))
+    claim = inbox.door.admit(signed, request.headers.get("authorization", ""), keys, inbox.node.now_ms())
+    if claim.machine_id in revoked:
+        raise auth.Revoked(claim.machine_id)
+    if claim.machine_id in suspended:
         raise auth.Unauthorized("you revoked me; I wait for my user to decide", 403)
-    return machine_id, nonce
+    return claim
+
+
+def _unread(request: Request) -> dict[str, str]:
+    """End the connection where a body may still be on its way: nobody reads it."""
+    return {"connection": "close"} if request.method == "POST" else {}
+
+
+def _refusal(inbox: Inbox, error: auth.Unauthorized) -> Answer:
+    """A node that was cut off is shown by whom: it cannot learn that in any other way."""
+    if not isinstance(error, auth.Revoked):
+        return problem(error.status, error.message)
+    return Answer(error.status, introduction.refusal(inbox.node, error.machine_id, error.message))
 
 
 async def _state(inbox: Inbox, ask: Ask, wait_s: float) -> Answer:
@@ -117,13 +144,13 @@ async def _state(inbox: Inbox, ask: Ask, wait_s: float) -> Answer:
             return given
 
 
-async def _permitted(inbox: Inbox, ask: Ask) -> Answer:
+async def _permitted(inbox: Inbox, ask: Ask, handler: Callable[[Node, Ask], Answer] = answer) -> Answer:
     try:
         await asyncio.wait_for(inbox.permits.acquire(), INBOUND_WAIT_S)
     except TimeoutError:
         return problem(503, f"{INBOUND_EXCHANGES_MAX} exchanges are running")
     try:
-        return await asyncio.to_thread(answer, inbox.node, ask)
+        return await asyncio.to_thread(handler, inbox.node, ask)
     finally:
         inbox.permits.release()
 
@@ -136,6 +163,14 @@ async def _pair(inbox: Inbox, request: Request) -> Response:
     except (Refused, wire.Malformed) as error:
         return _plain(problem(403 if isinstance(error, Refused) else 400, error.message))
     return _plain(Answer(200, encode(welcome)))
+
+
+async def _introduce(inbox: Inbox, request: Request) -> Response:
+    try:
+        body = await _body(request, introduction.BYTES_MAX)
+    except wire.Malformed as error:
+        return _plain(problem(413, error.message))
+    return _plain(await _permitted(inbox, Ask("POST", introduction.PATH, body=body), introduction.take))
 
 
 async def _body(request: Request, maximum: int) -> bytes:
@@ -156,4 +191,4 @@ def _wait_s(text: str) -> float:
 
 
 def _plain(given: Answer, headers: dict[str, str] | None = None) -> Response:
-    return Response(given.body, given.status, headers, "application/json")
+    return Response(given.body, given.status, headers, "application/json" if given.body else None)

@@ -1,6 +1,8 @@
 """Who may join, who is cut off, and what a stranger, another user or a thief gets: real daemons, real commands."""
 
+import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 
 from tests.integration.nodes import ProcessNode, equal, pair, until
 
+ROOT = Path(__file__).resolve().parents[2]
 Make = Callable[[str], ProcessNode]
 
 
@@ -55,6 +58,28 @@ def test_rotation_is_told_and_both_go_on(two: tuple[ProcessNode, ProcessNode]) -
     }
 
 
+def test_a_suspended_exchange_says_what_to_do_and_ends_with_the_users_word(
+    make: Make,
+) -> None:
+    a, b, c = make("a"), make("b"), make("c")
+    pair(a, b), pair(b, c)
+    for node in (a, b, c):
+        node.sync_url()
+    until(lambda: equal(a, b, c))
+    b.claire("peer", "revoke", "a")
+    until(lambda: any(row["suspended"] for row in a.json("peer", "list")), 30, a.log.read_text)
+    told = said(a, "peer", "list")
+    assert "says this node was cut off" in told and "claire identity rotate" in told and "claire peer revoke" in told
+    assert [row["state"] for row in a.json("sync", code=4)] == ["refused", "refused"]
+    a.stop()
+    a.claire("identity", "rotate")
+    a.start()
+    pair(b, a)
+    a.claire("project", "new", "again")
+    until(lambda: "again" in b.projects(), 30, b.log.read_text)
+    assert not any(row["suspended"] for row in a.json("peer", "list"))
+
+
 SSH = """#!{python}
 import os, subprocess, sys
 assert sys.argv[1:3] == ["-T", "--"] and sys.argv[3] == "ann@b", sys.argv
@@ -92,15 +117,31 @@ def test_allow_send_is_local_and_listed(two: tuple[ProcessNode, ProcessNode]) ->
 
 
 def refusal(node: ProcessNode, *argv: str) -> str:
-    import subprocess
-
     done = subprocess.run([sys.executable, "-m", "claire", *argv], env=node.env, capture_output=True, text=True)
     assert done.returncode == 5, done
     return done.stderr
 
 
 def said(node: ProcessNode, *argv: str) -> str:
-    import subprocess
-
     done = subprocess.run([sys.executable, "-m", "claire", *argv], env=node.env, capture_output=True, text=True)
     return done.stdout + done.stderr
+
+
+def may_unshare() -> bool:
+    return subprocess.run(["unshare", "-Urn", "ip", "link"], capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not may_unshare(), reason="needs network namespaces: unshare -Urn, and ip")
+def test_p15_a_lan_neighbour_meets_tls_on_the_lan_and_nothing_on_the_tailnet_address(tmp_path: Path) -> None:
+    """Real interfaces: pairing is TLS by itself, and a neighbour that routes our tailnet address gets nothing."""
+    argv = ["unshare", "-Urn", sys.executable, "-m", "tests.integration.lan", str(tmp_path)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["url"].startswith("https://192.168.77.1:")
+    assert found["stranger, plain"] == "RemoteDisconnected"
+    assert found["stranger, tls"] == "401"
+    assert found["neighbour to the tailnet address"] == "403"
+    assert found["host of the tailnet"] == "401"
+    assert found["join"].startswith("joined a ")
+    assert [project["name"] for project in json.loads(found["projects"])["data"]] == ["api"]

@@ -1,6 +1,7 @@
 """Signed requests: what proves who asks, and what does not."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from claire.sync.auth import SKEW_MS_MAX, Door, Request, Unauthorized, sign, sig
 ALICE, BOB = Identity(b"a" * 32), Identity(b"b" * 32)
 KEYS = {ALICE.machine_id: ALICE.public_key}
 NOW = 1_790_000_000_000
-REQUEST = Request("POST", "/api/sync/events?limit=5", b'{"a":1}')
+REQUEST, BODY = Request("POST", "/api/sync/events?limit=5"), b'{"a":1}'
 
 
 def door() -> Door:
@@ -21,12 +22,13 @@ def door() -> Door:
 
 
 def header(now_ms: int = NOW, nonce: str = "n1", audience: str = "", by: Identity = ALICE) -> str:
-    return sign(by, REQUEST, audience or door().audience, now_ms, nonce)
+    return sign(by, REQUEST, BODY, audience or door().audience, now_ms, nonce)
 
 
 def test_a_member_is_let_in_once() -> None:
     bob = door()
-    assert bob.admit(REQUEST, header(), KEYS, NOW) == (ALICE.machine_id, "n1")
+    claim = bob.admit(REQUEST, header(), KEYS, NOW)
+    assert (claim.machine_id, claim.nonce) == (ALICE.machine_id, "n1") and claim.covers(BODY)
     with pytest.raises(Unauthorized, match="before"):
         bob.admit(REQUEST, header(), KEYS, NOW)
     assert bob.admit(REQUEST, header(nonce="n2"), KEYS, NOW)
@@ -37,12 +39,32 @@ def test_a_member_is_let_in_once() -> None:
     [
         (REQUEST._replace(method="GET"), "verify"),
         (REQUEST._replace(target="/api/sync/events"), "verify"),
-        (REQUEST._replace(body=b""), "verify"),
     ],
 )
-def test_p3_a_signature_covers_method_target_and_body(request_: Request, why: str) -> None:
+def test_p3_a_signature_covers_method_and_target(request_: Request, why: str) -> None:
     with pytest.raises(Unauthorized, match=why):
         door().admit(request_, header(), KEYS, NOW)
+
+
+def test_p3_a_signature_covers_the_body() -> None:
+    claim = door().admit(REQUEST, header(), KEYS, NOW)
+    assert claim.covers(BODY) and not claim.covers(b"") and not claim.covers(BODY + b" ")
+    with pytest.raises(Unauthorized, match="verify"):
+        door().admit(REQUEST, header().replace(auth.hash_of(BODY), auth.hash_of(b"other")), KEYS, NOW)
+
+
+def test_p3_of_two_equal_requests_at_once_one_is_let_in() -> None:
+    for _ in range(20):
+        bob, made = door(), header()
+
+        def admitted(_: int, bob: Door = bob, made: str = made) -> bool:
+            try:
+                return bool(bob.admit(REQUEST, made, KEYS, NOW))
+            except Unauthorized:
+                return False
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(admitted, range(8))) == 1
 
 
 @pytest.mark.parametrize(
@@ -56,6 +78,7 @@ def test_p3_a_signature_covers_method_target_and_body(request_: Request, why: st
         (header().replace(str(NOW), str(NOW + 1)), "verify"),
         ("", "not signed"),
         ("Claire1 a:b:c:d", "not signed"),
+        ("Claire1 a:b:c:d:e", "not signed"),
         ("Claire1 " + "x" * 10_000, "not signed"),
     ],
 )
@@ -78,7 +101,7 @@ def test_nonces_are_forgotten_when_their_time_is_over_and_never_before() -> None
     with pytest.raises(Unauthorized):
         bob.admit(REQUEST, header(NOW + SKEW_MS_MAX), KEYS, later)
     bob.admit(REQUEST, header(later + 2, "n2"), KEYS, later + 2)
-    assert len(bob._nonces) == 1
+    assert len(bob._nonces[ALICE.machine_id]) == 1
 
 
 def test_memory_for_nonces_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,6 +112,9 @@ def test_memory_for_nonces_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Unauthorized) as refused:
         bob.admit(REQUEST, header(nonce="n4"), KEYS, NOW)
     assert refused.value.status == 503
+    carol = Identity(b"c" * 32)
+    keys = KEYS | {carol.machine_id: carol.public_key}
+    assert bob.admit(REQUEST, header(by=carol), keys, NOW), "a flood of one member keeps out that one alone"
 
 
 @given(st.text())
