@@ -113,7 +113,7 @@ def sync_over_ssh(node: Node, host: str, *, admit: bool = False) -> Row:
     from claire.sync.runner import Outcome
 
     tally = Exchange()
-    with ssh.pipes(host) as (coming, going):
+    with ssh.pipes(host, init=admit) as (coming, going):
         other = stdio.exchange(node, _own_name(node), coming, going, tally, admit=admit)
     return once.described({"id": other.machine_id, "name": other.name}, Outcome(tally))
 
@@ -216,15 +216,11 @@ def join(node: Node, line: str) -> Row:
 
 
 def add(node: Node, destination: str) -> Row:
-    """Have the host behind an ssh destination join; the member it is now."""
-    from claire.sync import ssh
-
-    if not runtime.is_running(node.home):
-        raise Refused("no daemon runs here that the other host could talk to", "claire node, or claire service install")
-    machine_id = ssh.join_there(destination, invite(node))
+    """Pair with the node of this user on another host, through ssh, and exchange; the member it is now."""
+    synced = sync_over_ssh(node, destination, admit=True)
     with node.reading() as db:
-        row = members.find(db, machine_id)
-        return {**row, "fingerprint": members.fingerprint(row["public_key"])}
+        row = members.find(db, synced["id"])
+        return {**row, "fingerprint": members.fingerprint(row["public_key"]), "sync": synced}
 
 
 def rotate(node: Node) -> Row:

@@ -13,7 +13,8 @@ from claire.node.errors import ClaireError, Refused
 from claire.node.node import Node
 from claire.sync import wire
 from claire.sync.answers import answer, problem
-from claire.sync.messages import Answer, Ask, MachineId
+from claire.sync.messages import Answer, Ask, Count, MachineId
+from claire.sync.pairing import Hex32, Name
 from claire.sync.round import Exchange, Steps, exchange_steps
 
 HEAD_BYTES_MAX = 64 * 1024
@@ -25,8 +26,8 @@ class Hello(msgspec.Struct, frozen=True, tag="hello", tag_field="claire-stdio"):
     """First line of each side: who speaks, with what key; `admit` asks to be paired, and is answered alike."""
 
     machine_id: MachineId
-    public_key: str
-    name: str
+    public_key: Hex32
+    name: Name
     admit: bool = False
     error: str = ""
 
@@ -38,14 +39,14 @@ class Head(msgspec.Struct, frozen=True):
     path: str
     query: list[tuple[str, str]]
     etag: str
-    length: int
+    length: Count
 
 
 class Reply(msgspec.Struct, frozen=True):
     """An answer's first line."""
 
     status: int
-    length: int
+    length: Count
 
 
 _hellos = msgspec.json.Decoder(Hello)

@@ -12,7 +12,7 @@ import pytest
 from tests.integration.nodes import ProcessNode, equal, pair, until
 
 ROOT = Path(__file__).resolve().parents[2]
-Make = Callable[[str], ProcessNode]
+Make = Callable[..., ProcessNode]
 
 
 @pytest.fixture
@@ -82,15 +82,14 @@ def test_a_suspended_exchange_says_what_to_do_and_ends_with_the_users_word(
 
 SSH = """#!{python}
 import os, subprocess, sys
-assert sys.argv[1:3] == ["-T", "--"] and sys.argv[3] == "ann@b", sys.argv
-assert "claire:" not in " ".join(sys.argv), "the secret is in argv"
+assert sys.argv[-3:-1] == ["--", "ann@b"], sys.argv
 env = {{**os.environ, "CLAIRE_HOME": {home!r}, "CLAIRE_NAME": "b", "HOME": {root!r}}}
-sys.exit(subprocess.run(["sh", "-c", sys.argv[4]], env=env).returncode)
+sys.exit(subprocess.run(["sh", "-c", sys.argv[-1]], env=env).returncode)
 """
 
 
-def test_peer_add_has_the_other_host_join_over_ssh(make: Make, tmp_path: Path) -> None:
-    a, b = make("a"), make("b", start=False)
+def test_peer_add_pairs_over_ssh_with_no_port_open(make: Make, tmp_path: Path) -> None:
+    a, b = make("a", start=False), make("b", start=False)
     tools = tmp_path / ".local" / "bin"
     tools.mkdir(parents=True)
     (tools / "ssh").write_text(SSH.format(python=sys.executable, home=b.env["CLAIRE_HOME"], root=str(tmp_path)))

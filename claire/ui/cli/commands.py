@@ -513,7 +513,7 @@ COMMANDS = [
     Command(
         "peer add",
         "claire.ui.cli.peers:add",
-        "Have another host join over ssh; Claire must be installed there.",
+        "Pair with your node on another host, over ssh; Claire must be installed there.",
         Argument("destination", "What you give to ssh: a host, or user@host."),
         examples=["claire peer add ann@web1"],
         group=NODE,

@@ -77,9 +77,10 @@ def read_line() -> str:
 
 
 def add(ctx: Context, destination: str) -> Result:
-    """The invite goes to the other host on standard input: neither argv nor a log of either host has it."""
     row = ctx.wiring.add(ctx.node, destination)
-    return Result(row, [f"{row['name']} {text.short(row['id'])} joined, fingerprint {row['fingerprint']}"])
+    events = row["sync"]["sent"] + row["sync"]["received"]
+    said = f"paired with {row['name']} {text.short(row['id'])}, fingerprint {row['fingerprint']}, {events} events"
+    return Result(row, [said], notes=["next: claire node, here and there"])
 
 
 def list_(ctx: Context) -> Result:
