@@ -169,6 +169,14 @@ def test_real(*args: str) -> int:
     return python("-m", "pytest", "-q", "-k", "real_claude", *args)
 
 
+def docs() -> int:
+    """renew the pages that follow from the code: the map of the house, the reference of commands"""
+    set_up(DEV_LOCK)
+    reference = subprocess.run([PYTHON, "-m", "claire.ui.cli.reference"], cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    (ROOT / "docs" / "commands.md").write_bytes(reference.stdout)
+    return python("docs/build.py")
+
+
 def lock() -> int:
     """renew requirements/*.txt from pyproject.toml (the one command that needs uv)"""
     uv = ["uv", "pip", "compile", "-q", "--universal", "--generate-hashes", "--python-version", "3.11"]
@@ -184,6 +192,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "simulate": simulate,
     "soak": soak,
     "test-real": test_real,
+    "docs": docs,
     "lock": lock,
 }
 

@@ -134,7 +134,7 @@ def install(service: Service) -> None:
 
 def uninstall(service: Service) -> None:
     if not service.path.exists():
-        raise NotFound(f"no service is installed at {service.path}", "claire service install")
+        raise NotFound(f"no service is installed at {service.path}")
     for argv in service.stop:
         _must(argv)
     service.path.unlink()

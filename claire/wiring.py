@@ -179,6 +179,18 @@ def restore(home: Home, path: str, now_ms: int) -> Row:
         return backup.restore(home, path, now_ms)
 
 
+def service(home: Home, verb: str) -> Row:
+    """`install`, `uninstall` or `status` of the node as a service of the user; its state afterwards."""
+    from claire import service
+
+    ours = service.of_this_host(home, os.environ)
+    if verb == "install":
+        service.install(ours)
+    elif verb == "uninstall":
+        service.uninstall(ours)
+    return {**service.status(ours), "note": ours.note}
+
+
 def invite(node: Node) -> str:
     """A line that lets one other host join within ten minutes."""
     import msgspec

@@ -13,6 +13,7 @@ GROUPS = {
     "hook": "Claude Code's own reports of what its sessions do.",
     "peer": "The other nodes of the fleet.",
     "identity": "The key this node is known by.",
+    "service": "The node as a service that starts at login.",
 }
 
 PROJECT_STATUSES = ("active", "paused", "done")
@@ -549,6 +550,27 @@ COMMANDS = [
         "Sign every browser out of this node's dashboard.",
         Option("--all", "Say that you mean every one.", kind=bool),
         examples=["claire logout --all"],
+        group=NODE,
+    ),
+    Command(
+        "service install",
+        "claire.ui.cli.service:install",
+        "Run the node from login on, as a service of this user; safe to repeat.",
+        examples=["claire service install"],
+        group=NODE,
+    ),
+    Command(
+        "service status",
+        "claire.ui.cli.service:status",
+        "Whether the service is installed and runs.",
+        examples=["claire service status"],
+        group=NODE,
+    ),
+    Command(
+        "service uninstall",
+        "claire.ui.cli.service:uninstall",
+        "End the service and take it away.",
+        examples=["claire service uninstall"],
         group=NODE,
     ),
     Command(
