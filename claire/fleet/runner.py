@@ -12,18 +12,20 @@ from functools import partial
 from typing import Any
 
 from claire.config import Settings
-from claire.fleet import rclaude
+from claire.fleet import rclaude, triage
 from claire.fleet.deliver import Deliverer
 from claire.fleet.host import Host
 from claire.fleet.keystrokes import Typist
 from claire.fleet.observer import Observer, Pass
 from claire.fleet.rclaude import Listing
+from claire.fleet.triager import Triager
 from claire.node.errors import StorageError
 from claire.node.node import Node
 from claire.node.rows import Row
 
 PASS_S = 5.0  # without a sign that something moved
 ELSEWHERE_S = 60.0
+TRIAGE_S = 15.0
 GLANCE_S = 0.5  # looking at a few file stamps costs nothing
 BETWEEN_PASSES_S = 0.5
 
@@ -70,10 +72,15 @@ class _Seldom:
 async def run(node: Node, env: Mapping[str, str], stop: asyncio.Event, *, pass_s: float = PASS_S) -> None:
     """Watch and deliver until `stop`; what is being typed is brought to its end first."""
     ending = threading.Event()
+
+    def stopping() -> bool:
+        return stop.is_set() or ending.is_set()
+
     spoken = _contract(node, env)
     elsewhere = _Seldom(partial(rclaude.sessions, spoken, env), time.monotonic) if spoken else Listing
     observer = Observer(node, env, elsewhere)
-    deliverer = _deliverer(node, env, ending.is_set)
+    deliverer = _deliverer(node, env, stopping)
+    chosen = triage.settings(Settings.load(node.home, env).fleet)
     homes = observer.host
 
     def watched() -> Stamps:
@@ -86,6 +93,9 @@ async def run(node: Node, env: Mapping[str, str], stop: asyncio.Event, *, pass_s
         async with asyncio.TaskGroup() as group:
             group.create_task(_repeat(lambda: _report(observer.observe()), watched, stop, pass_s))
             group.create_task(_repeat(lambda: _tell(deliverer.deliver()), awaited, stop, pass_s))
+            if chosen.enabled:
+                triager = Triager(node, env, chosen, stopping)
+                group.create_task(_repeat(triager.triage_one, lambda: (), stop, TRIAGE_S))
     finally:
         ending.set()
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -91,6 +93,26 @@ def outcome_of(node: Node, broadcast_id: str) -> str | None:
     with node.reading() as db:
         outcome: str | None = broadcasts.find(db, broadcast_id)["targets"][0]["outcome"]
         return outcome
+
+
+async def test_triage_when_switched_on(node: Node, host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("claire.fleet.triager.SETTLED_MS", 0)
+    monkeypatch.setattr(runner, "TRIAGE_S", 0.2)
+    Path(node.home.settings_file).write_text("[fleet.triage]\nenabled = true\n")
+    answer = {"needs": "review", "priority": 2, "summary": "is done"}
+    host.env["FAKE_STRUCTURED_OUTPUT"] = json.dumps(answer)
+    pane = await asyncio.to_thread(host.start_idle)
+    await asyncio.to_thread(pane.submit, "hello")
+    async with fleet(node, host, pass_s=0.2):
+        began, said = time.monotonic(), ""
+        while not said:
+            assert time.monotonic() - began < WAIT_S
+            await asyncio.sleep(0.05)
+            with node.reading() as db:
+                said = "".join(row["last_triage"] for row in sessions.list_sessions(db))
+    assert said == "is done (needs review, priority 2)"
+    with node.reading() as db:
+        assert len(sessions.list_sessions(db)) == 1
 
 
 async def test_it_stops_at_once(node: Node, host: FakeHost) -> None:

@@ -1,0 +1,94 @@
+"""When triage runs, what it records, and what it may cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from claire.fleet.triage import Settings
+from claire.fleet.triager import Triager
+from claire.node import sessions, updates
+from claire.node.node import Node
+from claire.node.sessions import Observation
+
+UUID = "11111111-2222-3333-4444-555555555555"
+NOW_MS = 1_790_000_000_000
+
+
+class Desk:
+    """A node with one resting session whose transcript can grow, and a command that counts its runs."""
+
+    def __init__(self, node: Node, root: Path) -> None:
+        self.node, self.root = node, root
+        self.env = {"HOME": str(root), "CLAUDE_CONFIG_DIR": str(root / "config"), "PATH": "/usr/bin:/bin"}
+        (root / "config" / "projects" / "p").mkdir(parents=True)
+        self.says("which database?")
+        self.observe("idle")
+
+    def observe(self, state: str, since_ms: int = NOW_MS - 60_000) -> None:
+        sessions.observe(self.node, [Observation(session_uuid=UUID, host="alpha", state=state, since_ms=since_ms)])
+
+    def says(self, text: str) -> None:
+        message = {"content": [{"type": "text", "text": text}], "stop_reason": "end_turn"}
+        record = {"type": "assistant", "timestamp": "2026-11-22T10:00:00Z", "message": message}
+        with (self.root / "config" / "projects" / "p" / f"{UUID}.jsonl").open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def settings(self, cost_usd: float = 0.01, fails: bool = False, **more: bool | float) -> Settings:
+        answer = {"needs": "answer", "priority": 1, "summary": "asks", "total_cost_usd": cost_usd}
+        script = self.root / "analyze"
+        script.write_text(f"#!/bin/sh\necho >> {self.root}/runs\necho '{json.dumps(answer)}'\nexit {int(fails)}\n")
+        script.chmod(0o755)
+        return Settings(**{"enabled": True, "command": (str(script),), **more})  # type: ignore[arg-type]
+
+    @property
+    def runs(self) -> int:
+        path = self.root / "runs"
+        return len(path.read_text()) if path.exists() else 0
+
+
+@pytest.fixture
+def desk(make_node: Callable[..., Node], tmp_path: Path) -> Desk:
+    return Desk(make_node("alpha", lambda: NOW_MS), tmp_path / "desk")
+
+
+def test_once_for_each_state_of_the_transcript(desk: Desk) -> None:
+    triager = Triager(desk.node, desk.env, desk.settings())
+    assert [triager.triage_one() for _ in range(3)] == [True, False, False]
+    with desk.node.reading() as db:
+        assert sessions.find(db, UUID)["last_triage"] == "asks (needs answer, priority 1)"
+        assert [row["source"] for row in updates.list_updates(db)] == ["triage"]
+    desk.says("well?")
+    assert triager.triage_one()
+    assert desk.runs == 2
+
+
+def test_off_is_off(desk: Desk) -> None:
+    assert not Triager(desk.node, desk.env, desk.settings(enabled=False)).triage_one()
+    assert desk.runs == 0
+
+
+@pytest.mark.parametrize(("state", "since_ms"), [("working", NOW_MS - 60_000), ("idle", NOW_MS - 1_000)])
+def test_only_what_came_to_rest(desk: Desk, state: str, since_ms: int) -> None:
+    desk.observe("working", since_ms)
+    desk.observe(state, since_ms)
+    assert not Triager(desk.node, desk.env, desk.settings()).triage_one()
+
+
+def test_the_budget_of_a_day(desk: Desk) -> None:
+    triager = Triager(desk.node, desk.env, desk.settings(cost_usd=0.06))
+    for _ in range(4):
+        triager.triage_one()
+        desk.says("more")
+    assert desk.runs == 2 and triager.spent_usd() == pytest.approx(0.12)
+    assert Triager(desk.node, desk.env, desk.settings()).spent_usd() == pytest.approx(0.12)
+
+
+def test_a_failure_is_not_tried_again_and_again(desk: Desk) -> None:
+    triager = Triager(desk.node, desk.env, desk.settings(fails=True))
+    assert [triager.triage_one() for _ in range(3)] == [True, False, False]
+    with desk.node.reading() as db:
+        assert updates.list_updates(db) == []
