@@ -172,7 +172,7 @@ def _session(part: str, row: Row, detail: str, view: View) -> Item:
         sessions.state(row, view.now_ms),
         (text.short(row["id"]), "cyan"),
         sessions.label(row),
-        row["host"],
+        sessions.host(row),
         detail,
         as_of(row, view),
     ]

@@ -157,9 +157,10 @@ def freshness(row: Row, now_ms: int) -> Span:
         return "✕ cut off", "dim"
     if row["suspended"]:
         return "⊘ says we are cut off", "wait"
-    wrote = text.since(row["newest"] or "", now_ms)
-    heard = text.age(now_ms - row["last_contact_ms"]) if row["last_contact_ms"] else wrote
-    ago = f"{heard} ago" if heard else "never"
+    heard_ms = overview.heard_ms(row, now_ms)
+    ago = f"{text.age(now_ms - heard_ms)} ago" if heard_ms else "never"
+    if overview.offline(row, now_ms):
+        return f"⊘ offline, {ago}", "wait"
     return (f"⊘ unreachable, {ago}", "wait") if row["breaker"] == "open" else (f"● {ago}", "")
 
 

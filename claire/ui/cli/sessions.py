@@ -9,7 +9,7 @@ from claire.ui.cli.context import Context, Result, View
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from claire.node.rows import Row
-    from claire.ui.text import Line
+    from claire.ui.text import Line, Span
 
 LAST_HEARD_ROWS = 10
 
@@ -55,6 +55,11 @@ def state(row: Row, now_ms: int) -> tuple[str, str]:
     """`◐ permission 3m`: since when, where its host said so."""
     words, style = text.state("gone" if row["gone"] else row["state"])
     return (f"{words} {text.age(now_ms - row['since_ms'])}" if row["since_ms"] else words), style
+
+
+def host(row: Row) -> Span:
+    """Where it runs; of a host that is offline its sessions are what they were when it was last heard."""
+    return (f"⊘ {row['host']}", "dim") if row["offline"] else (row["host"], "")
 
 
 def heard(row: Row, now_ms: int) -> str:

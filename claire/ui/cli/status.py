@@ -47,6 +47,10 @@ def gather(db: sqlite3.Connection, own: str, now_ms: int, project: str | None, g
         _keep_project(data, only)
     if group is not None:
         _keep_group(db, data, group)
+    offline = {host["id"] for host in data["hosts"] if overview.offline(host, now_ms)}
+    for session in data["sessions"]:
+        session["offline"] = session["machine_id"] in offline
+    data["offline"] = sum(host["id"] in offline for host in data["hosts"])
     data["stalled"] = overview.stalled(data["sessions"], data["hosts"], now_ms)
     return data
 
@@ -72,6 +76,7 @@ def summary(data: Row) -> str:
         (working, "working"),
         (len(live) - working - len(data["needs_you"]), "idle"),
         (len(data["blocked_tasks"]), "blocked"),
+        (data["offline"], "host offline" if data["offline"] == 1 else "hosts offline"),
     )
     return " · ".join(f"{count} {word}" for count, word in counted if count) or "nothing running"
 
@@ -108,7 +113,7 @@ def _needs(data: Row, view: View) -> list[Line]:
             sessions.state(s, view.now_ms),
             (text.short(s["id"]), "cyan"),
             sessions.label(s),
-            s["host"],
+            sessions.host(s),
             waits_for(s),
             as_of(s, view),
         ]
@@ -160,12 +165,12 @@ def _doubled(row: Row) -> str:
 
 
 def _sessions(rows: list[Row], view: View) -> list[Line]:
-    cells = [
+    cells: list[list[str | Span]] = [
         [
             sessions.state(s, view.now_ms),
             (text.short(s["id"]), "cyan"),
             sessions.label(s),
-            s["host"],
+            sessions.host(s),
             task_of(s),
             as_of(s, view),
         ]
