@@ -1,5 +1,6 @@
 """Sessions and hosts as pages show them: who is offline, what a session is called, what it last said."""
 
+from collections import Counter
 from collections.abc import Iterable
 from sqlite3 import Connection
 
@@ -37,13 +38,16 @@ def live(db: Connection, ask: Ask, known_hosts: list[Row] | None = None) -> list
 
 
 def dress(found: Iterable[Row], known_hosts: Iterable[Row], now_ms: int) -> list[Row]:
-    by_id = {host["id"]: host for host in known_hosts}
-    dressed = []
+    by_id, dressed = {host["id"]: host for host in known_hosts}, []
+    found = list(found)
+    seats = Counter((session["host"], session["tmux_name"]) for session in found)
     for session in found:
+        seat = session["host"], session["tmux_name"]
         task, host = session["task"] or {}, by_id.get(session["machine_id"], {})
         dressed.append({
             **session,
             "label": session["name"] or session["tmux_name"] or session["id"][:8],
+            "ref": ":".join(seat) if all(seat) and seats[seat] == 1 else session["id"],
             "host": host.get("name") or session["host"],
             "stale": host.get("offline", False) and not session["gone"],
             "stalled": sessions.stalled(session, now_ms),

@@ -1,9 +1,11 @@
 """`/sessions` and `/sessions/{id}`: the fleet view, and one session with its task, lineage and past."""
 
+from shlex import quote
 from sqlite3 import Connection
 from typing import Any
 
 from claire.node import assignments, groups, overview, sessions
+from claire.node.rows import Row
 from claire.ui.ask import Ask
 from claire.ui.pages import fleet, tales
 
@@ -42,8 +44,18 @@ def show(db: Connection, ask: Ask) -> dict[str, Any]:
     lineage = sessions.lineage(db, session["id"])
     return {
         "session": fleet.with_last_words(db, [session])[0],
+        "attach": attach(session, session["machine_id"] == ask.machine_id),
+        "resume": f"cd {quote(session['cwd'] or '.')} && claude --resume {quote(session['id'])}",
         "seen_ms": sessions.seen_ms(found),
         "links": sessions.links(db, session["id"]),
         "past": [a for a in assignments.list_assignments(db, ended=True) if a["session_uuid"] in lineage],
         "history": tales.recent(db, session["id"], NEWS_SHOWN),
     }
+
+
+def attach(session: Row, here: bool) -> str:
+    """The command that shows the session's terminal; empty if it is in none."""
+    if not session["tmux_name"] or session["gone"]:
+        return ""
+    command = f"tmux attach -t {quote('=' + session['tmux_name'])}"
+    return command if here else f"ssh -t {quote(session['host'])} {quote(command)}"

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -211,3 +213,46 @@ def test_every_answer_bears_the_security_headers(server: Server) -> None:
         assert reply.header("cross-origin-resource-policy") == "same-origin"
         assert not any(key.startswith("access-control") for key, _ in reply.headers)
         assert "secret-in-an-exception" not in reply.text and "evil.com" not in reply.text
+
+
+HEADERS = st.sampled_from([
+    "host", "origin", "sec-fetch-site", "sec-fetch-mode", "hx-request", "content-type", "content-length", "cookie",
+    "transfer-encoding", "content-encoding", "accept", "if-none-match", "x",
+])  # fmt: skip
+VALUES = st.one_of(
+    st.sampled_from([
+        "127.0.0.1:1", "localhost:1", "http://127.0.0.1:1", "null", "same-origin", "none", "cross-site", "navigate",
+        "true", FORM, "5", "-1", "99999999999999999999", "chunked", "text/html", "a=b",
+    ]),
+    st.text(max_size=20),
+)  # fmt: skip
+SCOPES = st.fixed_dictionaries({
+    "type": st.just("http"),
+    "method": st.one_of(st.sampled_from(["GET", "HEAD", "POST", "OPTIONS"]), st.text(max_size=8)),
+    "path": st.one_of(st.sampled_from(["/", "/page/a", "/act", "/login", "/forgotten"]), st.text(max_size=20)),
+    "headers": st.lists(st.tuples(HEADERS.map(str.encode), VALUES.map(str.encode)), max_size=8),
+})  # fmt: skip
+
+
+@given(SCOPES, st.booleans(), st.lists(st.binary(max_size=600), max_size=4))
+async def test_w3_whatever_is_sent_nothing_opens_without_a_login(scope: Any, browser: bool, body: list[bytes]) -> None:
+    """Fuzz: no exception leaves the guard, one answer leaves it, and the app behind it is not entered."""
+    sent: list[dict[str, Any]] = []
+    parts = iter([{"type": "http.request", "body": part, "more_body": True} for part in body])
+
+    async def receive() -> dict[str, Any]:
+        return next(parts, {"type": "http.request", "body": b"", "more_body": False})
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["path"] == "/login"  # the one page of these rules that is open
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    origins = ["http://127.0.0.1:1", "http://localhost:1"]
+    await Guard(app, RULES, origins=origins, login=login, browser=browser)(scope, receive, send)
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert sent[0]["status"] in (200, 400, 401, 403, 404, 405, 413, 415, 421)
+    assert (b"x-content-type-options", b"nosniff") in sent[0]["headers"]

@@ -1,5 +1,6 @@
 """Every page in a real browser: light and dark, three widths, by keyboard, without JavaScript, under attack."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,22 @@ def test_browser_axe_finds_nothing_serious(tab: Any, site: Site, scheme: str) ->
             if v["impact"] in SERIOUS
         ]
         assert serious == [], path
+
+
+@pytest.mark.skipif("CLAIRE_PICTURES" not in os.environ, reason="CLAIRE_PICTURES=docs/pictures makes them anew")
+def test_browser_pictures_of_the_docs(tab: Any, site: Site) -> None:
+    folder = Path(os.environ["CLAIRE_PICTURES"])
+    project = site.one("SELECT id FROM projects WHERE name = 'api-gateway'")
+    for name, scheme, path, width, height in (
+        ("dashboard", "light", "/", 1280, 860),
+        ("dashboard", "dark", "/", 1280, 860),
+        ("project", "light", f"/projects/{project}", 1280, 860),
+        ("phone", "dark", "/", 390, 780),
+    ):
+        tab.emulate_media(color_scheme=scheme)
+        tab.set_viewport_size({"width": width, "height": height})
+        tab.goto(site.server.origin + path)
+        tab.screenshot(path=folder / f"{name}-{scheme}.png")
 
 
 def test_browser_everything_is_reached_by_tab_and_shows_it(tab: Any, site: Site) -> None:

@@ -134,6 +134,15 @@ def test_browser_help_opens_with_a_key(tab: Any) -> None:
     tab.locator("#keys").wait_for(state="hidden")
 
 
+def test_browser_signs_out(tab: Any, site: Site, eyes: Any) -> None:
+    tab.keyboard.press("?")
+    tab.get_by_role("button", name="Sign this browser out").click()
+    tab.get_by_text("needs a sign-in link").wait_for()
+    assert tab.goto(site.server.origin).status == 401
+    assert tab.get_by_role("heading", name="Not signed in.").is_visible()
+    eyes.errors.clear()  # the 401 is what we came for
+
+
 def test_browser_a_used_link_says_so(chromium: Any, site: Site) -> None:
     from claire.ui import login
 
