@@ -16,7 +16,7 @@ import tenacity
 from claire.config import Home
 from claire.node import members
 from claire.node.node import Node
-from claire.sync import auth, introduction, pairing, tls, wire
+from claire.sync import auth, introduction, pack, pairing, tls, wire
 from claire.sync.discovery import is_address, url_of
 from claire.sync.messages import EVENTS_PATH, JSON, NDJSON, Answer, Ask, encode
 from claire.sync.round import (
@@ -169,6 +169,8 @@ async def _send(node: Node, client: httpx.AsyncClient, peer: Peer, ask: Ask) -> 
     headers = {"authorization": auth.sign(node.identity, signed, ask.body, peer.audience, node.now_ms(), nonce)}
     if ask.body:
         headers["content-type"] = NDJSON if ask.path == EVENTS_PATH else JSON
+    if ask.method == "GET" and ask.path == EVENTS_PATH:
+        headers["accept-encoding"] = pack.ENCODING
     if ask.etag:
         headers["if-none-match"] = f'"{ask.etag}"'
     request = await _request(client, peer, ask.method, target, ask.body, headers)
@@ -177,6 +179,8 @@ async def _send(node: Node, client: httpx.AsyncClient, peer: Peer, ask: Ask) -> 
         told = ask.etag.encode() if answer.status == 304 else answer.body
         signature = given.get(auth.SIGNATURE_HEADER, "")
         await asyncio.to_thread(_check, node, peer, nonce, Answer(answer.status, told), signature)
+    if answer.status == 200 and given.get("content-encoding") == pack.ENCODING:
+        answer = Answer(200, await asyncio.to_thread(pack.unpack, answer.body))
     return answer, given.get(auth.AUDIENCE_HEADER, "")
 
 

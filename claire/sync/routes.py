@@ -11,7 +11,7 @@ from starlette.routing import Route
 from claire.node import members
 from claire.node.errors import Refused, StorageError
 from claire.node.node import Node
-from claire.sync import auth, introduction, pairing, wire
+from claire.sync import auth, introduction, pack, pairing, wire
 from claire.sync.answers import HANDLERS, answer, problem
 from claire.sync.bell import Bell
 from claire.sync.messages import STATE_PATH, Answer, Ask, encode
@@ -83,10 +83,13 @@ async def _exchange(inbox: Inbox, request: Request) -> Response:
     given = await (_state(inbox, ask, wait_s) if ask.path == STATE_PATH else _permitted(inbox, ask))
     if given.status not in (200, 304):
         return _plain(given, {"retry-after": str(RETRY_AFTER_S)} if given.status == 503 else {})
+    headers = {}
+    if len(given.body) >= pack.WORTH_BYTES and pack.ENCODING in request.headers.get("accept-encoding", ""):
+        given = Answer(200, await asyncio.to_thread(pack.pack, given.body))
+        headers["content-encoding"] = pack.ENCODING
     signed = ask.etag.encode() if given.status == 304 else given.body  # what of the answer the asker did not know
-    return _plain(
-        given, {auth.SIGNATURE_HEADER: auth.sign_answer(inbox.node.identity, claim.nonce, given.status, signed)}
-    )
+    headers[auth.SIGNATURE_HEADER] = auth.sign_answer(inbox.node.identity, claim.nonce, given.status, signed)
+    return _plain(given, headers)
 
 
 def _asked(request: Request, body: bytes) -> tuple[Ask, float]:
