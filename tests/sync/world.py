@@ -10,7 +10,7 @@ from typing import Any
 
 from claire.node import log, projects, tasks
 from claire.node.errors import ClaireError, NotFound, Refused
-from claire.node.event import Body
+from claire.node.event import Body, Event
 from claire.node.node import Node
 from claire.sync.answers import answer
 from claire.sync.gossip import Gossip
@@ -52,7 +52,7 @@ class Truth:
     """What an all-knowing observer has seen."""
 
     stamps: dict[str, list[str]] = field(default_factory=dict)  # each machine's events, as written
-    replaced: set[str] = field(default_factory=set)  # titles an author saw and replaced
+    replaced: dict[str, str] = field(default_factory=dict)  # a title its next author saw -> the event that replaced it
     holes_may_be: bool = False  # a backup was restored or a home was cloned: `newest` may hide a hole
 
 
@@ -67,6 +67,7 @@ class World:
         self.fault_rate = rng.choice((0.0, 0.02, 0.1, 0.3))
         self.blocked: set[tuple[str, str]] = set()  # one way: requests from the first to the second fail
         self.requests = self.bytes = 0
+        self.seen = ""  # the title that the operation under way replaces
         self.changes, self.looked_at, self.agreed = 0, -1, False
         self.nodes: dict[str, SimNode] = {}
         for home in fleet.homes[:-1]:
@@ -266,13 +267,15 @@ class World:
             return
         node = self.rng.choice(self.up())
         assert node.node is not None
-        own = self.newest_own(node)
+        own, self.seen = self.newest_own(node), ""
         try:
             self.say(f"{node.name} {self._operation(node.node, self.rng.random())}")
         except (Refused, NotFound) as error:
             self.say(f"{node.name} is told: {error.message}")
-        for stamp in self.stamps_since(node, own):
-            self.truth.stamps.setdefault(node.node.machine_id, []).append(stamp)
+        written = self.written(node, own)
+        self.truth.stamps.setdefault(node.node.machine_id, []).extend(event.hlc for event in written)
+        if self.seen and written:
+            self.truth.replaced[self.seen] = written[-1].uuid
         self.changed(node)
 
     def _operation(self, node: Node, dice: float) -> str:
@@ -289,7 +292,7 @@ class World:
         task, title = self.rng.choice(mine)
         if dice < 0.75:
             tasks.edit(node, task, title=fresh)
-            self.truth.replaced.add(title)
+            self.seen = title
             return f"renames {title} to {fresh}"
         if dice < 0.9:
             tasks.set_status(node, task, self.rng.choice(tasks.STATUSES))
@@ -382,7 +385,7 @@ class World:
         befriend(newcomer.node, node.node)
         for side in (node, newcomer):
             assert side.node is not None
-            stamps = self.stamps_since(side, before[side.name])
+            stamps = [event.hlc for event in self.written(side, before[side.name])]
             self.truth.stamps.setdefault(side.node.machine_id, []).extend(stamps)
             self.changed(side)
         self._introduce(newcomer.name)
@@ -428,10 +431,11 @@ class World:
         machine = node.node.machine_id
         return str(self._ask(node, lambda db: log.newest_own(db, machine)) or "")
 
-    def stamps_since(self, node: SimNode, stamp: str) -> list[str]:
+    def written(self, node: SimNode, since: str) -> list[Event]:
+        """Its own events above a stamp."""
         assert node.node is not None
-        own = {node.node.machine_id: stamp}
-        return [event.hlc for event in self._ask(node, lambda db: log.after(db, own, 1_000))]
+        own = {node.node.machine_id: since}
+        return list(self._ask(node, lambda db: log.after(db, own, 1_000)))
 
     @staticmethod
     def _ask(node: SimNode, question: Callable[[Any], Any]) -> Any:
