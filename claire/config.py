@@ -90,21 +90,38 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @classmethod
     def load(cls, home: Home, env: Mapping[str, str]) -> "Settings":
         """UsageError names the file and the key that is wrong."""
+        text = b""
         try:
             with open(home.settings_file, "rb") as file:
-                values = msgspec.toml.decode(file.read())
+                text = file.read()
+            values = msgspec.toml.decode(text)
         except FileNotFoundError:
             values = {}
         except (msgspec.DecodeError, ValueError) as error:
             raise UsageError(f"{home.settings_file}: {error}") from None
         for field in ("name", "host", "port", "sync_host", "sync_port"):
-            if (text := env.get("CLAIRE_" + field.upper())) is not None:
-                values[field] = text
+            if (said := env.get("CLAIRE_" + field.upper())) is not None:
+                values[field] = said
         try:
             settings = msgspec.convert(values, cls, strict=False)
         except msgspec.ValidationError as error:
-            raise UsageError(f"{home.settings_file} or environment: {error}") from None
-        for port in (settings.port, settings.sync_port):
+            raise _wrong(home.settings_file, text, _key_of(str(error)), str(error), "") from None
+        for key, port in (("port", settings.port), ("sync_port", settings.sync_port)):
             if not 0 <= port <= 65535:
-                raise UsageError(f"{port} is not a port", "choose 0 to 65535; 0 picks a free one")
+                hint = "choose 0 to 65535; 0 picks a free one"
+                raise _wrong(home.settings_file, text, key, f"{port} is not a port", hint)
         return settings
+
+
+def _key_of(said: str) -> str:
+    """The key that msgspec means: at `$.port`, or unknown field `prot`."""
+    path = said.rpartition("field `" if "field `" in said else "`$.")[2]
+    return path.partition("`")[0].partition(".")[0].partition("[")[0]
+
+
+def _wrong(path: str, text: bytes, key: str, why: str, hint: str) -> UsageError:
+    """Names the line where the file has the key; else it came by environment or flag."""
+    for number, line in enumerate(text.decode("utf-8", "replace").splitlines(), start=1):
+        if line.strip().strip("[").lstrip("\"'").startswith(key) and not line.lstrip().startswith("#"):
+            return UsageError(f"{path} line {number}: key {key!r}: {why}", hint)
+    return UsageError(f"CLAIRE_{key.upper()}: {why}", hint)

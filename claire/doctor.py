@@ -77,21 +77,32 @@ def folders(home: Home, fix: bool) -> Iterator[Check]:
     files = [home.key_file, *(home.database + side for side in backup.SIDES)]
     wanted = [(folder, 0o700) for folder in home.folders] + [(file, 0o600) for file in files if os.path.exists(file)]
     for path, mode in dict(wanted).items():
-        if fix and not os.path.exists(path):
-            os.makedirs(path, mode=mode)
-        if not os.path.exists(path):
-            wrong.append(f"{path} is missing")
-        elif os.stat(path).st_uid != os.geteuid():
-            wrong.append(f"{path} belongs to another user")
-        elif os.stat(path).st_mode & 0o077:
+        try:
             if fix:
-                os.chmod(path, mode)
-            else:
-                wrong.append(f"{path} can be read by others")
+                _private(path, mode)
+            wrong += _not_private(path)
+        except OSError as error:
+            wrong.append(f"{path}: {error.strerror}")
     if wrong:
         yield Check("folders", BAD, "; ".join(wrong), "claire doctor --fix; for another's files: chown")
     else:
         yield Check("folders", OK, f"{home.data} and the others are this user's alone")
+
+
+def _private(path: str, mode: int) -> None:
+    if not os.path.exists(path):
+        os.makedirs(path, mode=mode)
+    if os.stat(path).st_mode & 0o077:
+        os.chmod(path, mode)
+
+
+def _not_private(path: str) -> Iterator[str]:
+    if not os.path.exists(path):
+        yield f"{path} is missing"
+    elif os.stat(path).st_uid != os.geteuid():
+        yield f"{path} belongs to another user"
+    elif os.stat(path).st_mode & 0o077:
+        yield f"{path} can be read by others"
 
 
 def settings(home: Home, env: Mapping[str, str]) -> Iterator[Check]:
@@ -234,7 +245,12 @@ def daemon(home: Home, env: Mapping[str, str]) -> Iterator[Check]:
 
     if not os.path.isdir(home.data):
         return
-    if runtime.is_running(home):
+    try:
+        running = runtime.is_running(home)
+    except OSError as error:
+        yield Check("daemon", NOTE, f"nobody can tell whether it runs: {error.filename}: {error.strerror}")
+        return
+    if running:
         urls = runtime.read_urls(home)
         served = [url for url in (urls.get("ui"), *urls.get("sync", [])) if url]
         dead = [url for url in served if not _answers(url)]

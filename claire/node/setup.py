@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 
 from claire.config import Home
-from claire.node import identity, members, store
+from claire.node import identity, log, members, store
 from claire.node.node import Node, wall_ms
 
 
@@ -23,7 +23,12 @@ def init(
         with store.words(folder):
             os.makedirs(folder, mode=0o700, exist_ok=True)
     if os.path.exists(home.database):
-        return Node(home, now_ms=now_ms, entropy=entropy)
+        node = Node(home, now_ms=now_ms, entropy=entropy)
+        with node.reading() as db:
+            begun = log.newest_own(db, node.machine_id) is not None
+        if not begun:  # the first run was cut short
+            members.announce(node, name, [], "")
+        return node
     with store.words(home.key_file):
         key = (
             identity.load(home.key_file)

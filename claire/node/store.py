@@ -19,6 +19,8 @@ def connect(path: str) -> sqlite3.Connection:
     if not os.path.exists(path):
         raise NoDatabase(f"there is no database at {path}", "run `claire init`")
     with words(path):
+        if os.path.getsize(path) == 0:  # SQLite would take it for a new one, and write into it
+            raise Corrupt(f"{path} is empty", RECOVER)
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
         db.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
@@ -118,7 +120,8 @@ def words(path: str) -> Iterator[None]:
 
 def _explain(error: sqlite3.DatabaseError, path: str) -> StorageError | None:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    undecodable = str(error).startswith("Could not decode to UTF-8")  # said by Python, without a code
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or undecodable:
         return Corrupt(f"{path} is damaged", RECOVER)
     if code == sqlite3.SQLITE_FULL:
         return StorageError("the disk is full; nothing was written", "free some space and try again")
