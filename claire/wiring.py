@@ -37,6 +37,13 @@ def open_dashboard(home: Home, settings: Settings, say: Callable[[str], None]) -
         return login.open_link(node, runtime.read_urls(home)["ui"])
 
 
+def demo(say: Callable[[str], None], *, quick: bool, for_s: float | None) -> None:
+    """The demo, until it ends or is ended."""
+    from claire.demo import play
+
+    play.demo(say, quick=quick, for_s=for_s)
+
+
 def pull(node: Node) -> Row:
     """Look at this host's sessions once: `recorded` changes, `problems` (what was not reached), `notes`."""
     from claire.fleet import runner

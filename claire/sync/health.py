@@ -56,6 +56,13 @@ def ignored(db: sqlite3.Connection) -> set[str]:
     return {row["machine_id"] for row in known(db) if row["ignored"]}
 
 
+def ignore(node: Node, machine_id: str, ignored: bool) -> None:
+    """Do not dial this machine, or dial it again."""
+    with node.writing() as tx:
+        tx.db.execute("INSERT OR IGNORE INTO peers (machine_id) VALUES (?)", (machine_id,))
+        tx.db.execute("UPDATE peers SET ignored = ? WHERE machine_id = ?", (ignored, machine_id))
+
+
 def last_urls(db: sqlite3.Connection) -> dict[str, str]:
     """The address at which each machine was reached last."""
     return {row["machine_id"]: row["url"] for row in known(db) if row["url"]}

@@ -85,7 +85,7 @@ CALLS = {
     "doctor": ["doctor"],
 }
 ELSEWHERE = {
-    "mcp", "watch", "pull", "send", "node", "web", "sync", "peer invite", "peer join", "peer add",
+    "mcp", "demo", "watch", "pull", "send", "node", "web", "sync", "peer invite", "peer join", "peer add",
     "identity rotate", "backup", "restore", "export", "import",
 }  # fmt: skip
 

@@ -444,6 +444,15 @@ COMMANDS = [
         group=FLEET,
     ),
     Command(
+        "demo",
+        "claire.ui.cli.nodes:demo",
+        "Three nodes with pretended sessions on this host, one story, nothing left behind.",
+        Option("--quick", "The story without pauses, then the end.", kind=bool),
+        Option("--for", "End by itself after so long: 60s, 5m.", name="for_"),
+        examples=["claire demo", "claire demo --for 60s", "claire demo --quick"],
+        group=LOOK,
+    ),
+    Command(
         "init",
         "claire.ui.cli.nodes:init",
         "Make this host a node: folders, key, database. Safe to repeat.",

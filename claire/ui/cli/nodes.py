@@ -60,6 +60,15 @@ def web(ctx: Context, host: str | None, port: int | None) -> Result:
     return Result({"url": url}, [str(url)] if url else [])
 
 
+def demo(ctx: Context, quick: bool, for_: str | None) -> Result:
+    """Returns when the story, or the person in front of it, has come to an end."""
+    from claire.ui.cli.when import length
+
+    for_s = None if for_ is None else length(for_) / 1000
+    ctx.wiring.demo(lambda line: ctx.print({"said": line}, [line]), quick=quick, for_s=for_s)
+    return Result(None, [])
+
+
 def _settings(ctx: Context, **flags: Any) -> Any:
     """claire.toml, over it the environment, over it the flags."""
     said = {f"CLAIRE_{name.upper()}": str(value) for name, value in flags.items() if value is not None}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 from claire.node import broadcasts, sessions
-from claire.node.errors import NotFound, UsageError
+from claire.node.errors import NotFound
 from claire.ui import text
 from claire.ui.cli.context import Context, Result, View
 from claire.ui.cli.sessions import heard, label, state
+from claire.ui.cli.when import length
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,22 +48,12 @@ def send_to(
     ctx: Context, target: str, said: str, *, raw: bool = False, expire: str | None = None, wait: bool = False
 ) -> Result:
     """Record it, then follow it: to its end with --wait, else as long as this host takes for its own sessions."""
-    sent = broadcasts.send(ctx.node, target, said, raw=raw, expiry_ms=_expiry(expire))
+    expiry_ms = broadcasts.EXPIRY_MS if expire is None else length(expire)
+    sent = broadcasts.send(ctx.node, target, said, raw=raw, expiry_ms=expiry_ms)
     row = _followed(ctx, sent, wait)
     open_ = [one for one in row["targets"] if not one["outcome"]]
     notes = [f"{text.plural(len(open_), 'session')} not reached yet; claire node delivers it there"] if open_ else []
     return Result({**row, "sent": True}, lambda view: _came_of(ctx, row, view), notes=notes, code=_code(row))
-
-
-def _expiry(said: str | None) -> int:
-    if said is None:
-        return broadcasts.EXPIRY_MS
-    from claire.ui.cli.when import AGO_DIGITS_MAX, UNITS_MS
-
-    count, unit = said[:-1], said[-1:]
-    if not (count.isascii() and count.isdecimal() and len(count) <= AGO_DIGITS_MAX and unit in UNITS_MS):
-        raise UsageError(f"{said!r} is not a duration", "30s, 10m, 2h")
-    return int(count) * UNITS_MS[unit]
 
 
 def _followed(ctx: Context, sent: Row, wait: bool) -> Row:

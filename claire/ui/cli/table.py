@@ -20,7 +20,10 @@ class Argument:
 
 
 class Option:
-    """`--name VALUE`, or a flag when its kind is `bool`; `many` collects every occurrence."""
+    """`--name VALUE`, or a flag when its kind is `bool`; `many` collects every occurrence.
+
+    `name` is what the function calls it, where the flag is a word that Python keeps for itself.
+    """
 
     __slots__ = ("choices", "complete", "default", "flags", "help", "kind", "many", "name")
 
@@ -34,9 +37,10 @@ class Option:
         choices: Sequence[str] = (),
         many: bool = False,
         complete: str = "",
+        name: str = "",
     ) -> None:
         self.flags = tuple(flags.split())
-        self.name = self.flags[0].lstrip("-").replace("-", "_")
+        self.name = name or self.flags[0].lstrip("-").replace("-", "_")
         self.help, self.kind, self.choices, self.many, self.complete = help, kind, choices, many, complete
         self.default: object = False if kind is bool else [] if many else default
 

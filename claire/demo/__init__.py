@@ -1,0 +1,1 @@
+"""`claire demo`: three nodes, stand-ins for Claude sessions, one story; nothing is left behind."""
