@@ -255,11 +255,14 @@ def test_c2_any_locale(locale: str, env: dict[str, str]) -> None:
         assert ascii_only.stdout.isascii()
 
 
-@pytest.mark.parametrize("name", ["status", "task list", "log", "project show", "task add"])
+CALLS_AND_MORE = CALLS | {"--help": ["--help"], "task --help": ["task", "--help"], "--version": ["--version"]}
+
+
+@pytest.mark.parametrize("name", ["status", "task list", "log", "project show", "--help", "task --help", "--version"])
 def test_c2_a_reader_that_goes_away(name: str, env: dict[str, str]) -> None:
     away, ours = os.pipe()
     os.close(away)
-    done = claire(CALLS[name], env, stdout=ours, stderr=subprocess.PIPE)
+    done = claire(CALLS_AND_MORE[name], env, stdout=ours, stderr=subprocess.PIPE)
     os.close(ours)
     assert (done.returncode, done.stderr) == (141, b"")
 
@@ -275,10 +278,11 @@ def test_c2_closed_standard_streams(env: dict[str, str]) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_c2_a_full_disk_behind_stdout(env: dict[str, str]) -> None:
-    with open("/dev/full", "wb") as full:
-        done = claire(CALLS["task list"], env, stdout=full, stderr=subprocess.PIPE)
-    assert done.returncode == 1
-    assert done.stderr.startswith(b"error: ") and done.stderr.count(b"\n") == 1
+    for argv in (["task", "list"], ["task", "list", "--json"], ["--help"], ["--version"]):
+        with open("/dev/full", "wb") as full:
+            done = claire(argv, env, stdout=full, stderr=subprocess.PIPE)
+        assert done.returncode == 1
+        assert done.stderr.startswith(b"error: ") and done.stderr.count(b"\n") == 1
 
 
 def test_c2_pipes_are_never_cut_and_never_coloured(env: dict[str, str]) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import io
+import re
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -15,6 +18,7 @@ from typer._click.exceptions import ClickException
 from typer.core import TyperCommand, TyperGroup
 
 from claire.ui.cli.commands import BY_PATH, COMMANDS, GROUPS
+from claire.ui.cli.context import write
 from claire.ui.cli.parse import INT_DIGITS_MAX
 from claire.ui.cli.table import Argument, Command, Option
 
@@ -28,15 +32,20 @@ def ask_typer(argv: Sequence[str]) -> tuple[Command, dict[str, Any]] | int:
 
     bare_group = not argv or (len(argv) == 1 and argv[0] in GROUPS)
     args = [*argv, "--help"] if bare_group else list(argv)
+    said = io.StringIO()
     try:
-        answer = app()(args=args, prog_name=PROGRAM, complete_var="_CLAIRE_COMPLETE", standalone_mode=False)
+        with redirect_stdout(said):
+            answer = app()(args=args, prog_name=PROGRAM, complete_var="_CLAIRE_COMPLETE", standalone_mode=False)
     except ClickException as error:
         return complain(_cause(error), _next(error), error.exit_code)
+    finally:
+        write(said.getvalue())  # the one way to stdout knows what to do when nobody reads it
     return answer if isinstance(answer, tuple) else int(answer or 0)
 
 
 def _cause(error: ClickException) -> str:
     message = error.format_message().replace("\n", " ").replace("Did you", "did you").strip()
+    message = re.sub(r"\(Possible options: (.*)\)$", r"(did you mean \1?)", message)
     return message[:1].lower() + message[1:]
 
 
@@ -70,10 +79,14 @@ class Groups(TyperGroup):
 
     def format_help(self, ctx: ClickContext, formatter: HelpFormatter) -> None:
         formatter.write_text(self.help or "")
+        if ctx.parent is None:
+            with formatter.section("Start"):
+                formatter.write_dl(START)
         self.format_commands(ctx, formatter)
         formatter.write_paragraph()
         formatter.write_usage(ctx.command_path, "COMMAND [OPTIONS] [ARGUMENTS]")
-        self.format_options(ctx, formatter)
+        with formatter.section("Options"):
+            formatter.write_dl([told for p in self.get_params(ctx) if (told := p.get_help_record(ctx))])
 
     def format_commands(self, ctx: ClickContext, formatter: HelpFormatter) -> None:
         words = tuple(ctx.command_path.split()[1:])
@@ -81,6 +94,14 @@ class Groups(TyperGroup):
         for group in dict.fromkeys(c.group for c in shown):
             with formatter.section(group):
                 formatter.write_dl([(c.name, c.help) for c in shown if c.group == group])
+
+
+START = [
+    ("claire init", "Make this host a node."),
+    ("claire pull", "Find the Claude Code sessions that run here."),
+    ("claire status", "See who needs you."),
+    ("claire COMMAND --help", "Examples first."),
+]
 
 
 @cache
@@ -148,8 +169,10 @@ def _option(option: Option) -> tuple[Any, Any]:
     kind: Any = Literal[tuple(option.choices)] if option.choices else option.kind
     if option.kind is bool:
         return Annotated[bool, typer.Option(*option.flags, help=option.help)], False
-    number: Any = {"parser": _number, "metavar": "N"} if option.kind is int else {}
-    info = typer.Option(*option.flags, help=option.help, autocompletion=_completer(option), **number)
+    shown: Any = {} if option.choices else {"metavar": (option.complete or "text").upper()}
+    if option.kind is int:
+        shown = {"parser": _number, "metavar": "N"}
+    info = typer.Option(*option.flags, help=option.help, autocompletion=_completer(option), **shown)
     if option.many:
         return Annotated[list[kind], info], []
     return Annotated[kind | None, info], option.default

@@ -34,6 +34,9 @@ def run(argv: Sequence[str], wiring: Callable[[], ModuleType]) -> int:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         return EXIT_PIPE_CLOSED
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        return complain(f"{error.strerror or error}{where}", "", EXIT_ERROR)
 
 
 def _guarded(argv: Sequence[str], wiring: Callable[[], ModuleType]) -> int:
@@ -69,11 +72,6 @@ def execute(command: Command, values: dict[str, Any], wiring: Callable[[], Modul
         return result.code
     except ClaireError as error:
         return explain(error)
-    except (BrokenPipeError, KeyboardInterrupt):
-        raise
-    except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        return complain(f"{error.strerror or error}{where}", "", EXIT_ERROR)
     finally:
         ctx.close()
 
