@@ -40,6 +40,8 @@ _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 T = TypeVar("T")
+_PLACEHOLDER = re.compile(r"\[Pasted text #(\d+)(?: \+\d+ lines)?\]")
+_PASTE_TAG = re.compile(r"</?pasted_content(?: id=\"\w+\")?>")  # around a long paste in the transcript
 
 
 class Outcome(StrEnum):
@@ -314,10 +316,22 @@ def _is_submission(line: bytes, session_id: str, wanted: str, since_ms: int) -> 
         return False
     if not isinstance(row, dict) or row.get("sessionId") != session_id:
         return False
-    stamp, shown = row.get("timestamp"), row.get("display")
-    return isinstance(stamp, int) and stamp >= since_ms and isinstance(shown, str) and _squeeze(shown) == wanted
+    stamp = row.get("timestamp")
+    return isinstance(stamp, int) and stamp >= since_ms and _squeeze(_whole(row)) == wanted
+
+
+def _whole(row: dict[str, Any]) -> str:
+    """What was submitted, with long pastes in the place of their placeholders."""
+    shown, pastes = row.get("display"), row.get("pastedContents")
+
+    def paste(found: re.Match[str]) -> str:
+        one = pastes.get(found.group(1)) if isinstance(pastes, dict) else None
+        text = one.get("content") if isinstance(one, dict) else None
+        return text if isinstance(text, str) else found.group()
+
+    return _PLACEHOLDER.sub(paste, shown) if isinstance(shown, str) else ""
 
 
 def _is_prompt(record: dict[str, Any], wanted: str, since_ms: int) -> bool:
-    prompt = transcript.prompt(record)
+    prompt = _PASTE_TAG.sub("", transcript.prompt(record))
     return bool(prompt) and _squeeze(prompt) == wanted and transcript.when_ms(record) >= since_ms

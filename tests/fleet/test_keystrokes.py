@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -345,6 +348,47 @@ def test_a_slow_screen_gets_no_enter(host: FakeHost) -> None:
     result = send(host, pane.session_id)
     assert isinstance(result, Result) and result.outcome is Outcome.REFUSED
     assert submissions(host) == []
+
+
+LONG = "[claire:0] " + "word " * 300
+WRITTEN = [
+    {"display": "[claire:0] hello"},
+    {"display": "[Pasted text #1]", "pastedContents": {"1": {"id": 1, "content": LONG}}},
+    {"display": "[Pasted text #3 +9 lines]", "pastedContents": {"3": {"id": 3, "content": LONG}}},
+]
+
+
+@pytest.mark.parametrize("row", WRITTEN)
+def test_receipts_in_the_history(tmp_path: Path, row: dict[str, Any]) -> None:
+    """As the real 2.1.330 writes them."""
+    (tmp_path / "history.jsonl").write_text(json.dumps({**row, "timestamp": 1_000_000, "sessionId": UUID}) + "\n")
+    text = "[claire:0] hello" if row["display"][1] == "c" else LONG
+    assert keystrokes.submitted([tmp_path], UUID, text, 1_000_000)
+    assert not keystrokes.submitted([tmp_path], UUID, "[claire:1] hello", 1_000_000)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[]",
+        '{"display":3,"timestamp":2000000}',
+        '{"display":"[Pasted text #1]","pastedContents":[],"timestamp":2000000}',
+    ],
+)
+def test_odd_histories_are_no_receipt(tmp_path: Path, line: str) -> None:
+    (tmp_path / "history.jsonl").write_text(line.replace("{", f'{{"sessionId":"{UUID}",', 1) + "\n")
+    assert not keystrokes.submitted([tmp_path], UUID, "[claire:0] hello", 1_000_000)
+
+
+def test_receipts_in_the_transcript(tmp_path: Path) -> None:
+    """A long paste stands between tags there."""
+    words = f'\n\n<pasted_content id="61b2">\n{LONG}\n</pasted_content id="61b2">\n'
+    record = {"type": "user", "timestamp": "2026-11-22T10:00:00Z", "message": {"role": "user", "content": words}}
+    (tmp_path / "projects" / "p").mkdir(parents=True)
+    (tmp_path / "projects" / "p" / f"{UUID}.jsonl").write_text(json.dumps(record) + "\n")
+    assert keystrokes.submitted([tmp_path], UUID, LONG, 1_795_341_600_000)
+    assert not keystrokes.submitted([tmp_path], UUID, LONG, 1_795_341_700_000)
 
 
 def test_what_was_submitted_long_ago_is_no_receipt(host: FakeHost) -> None:
