@@ -23,7 +23,18 @@ from claire.node.errors import ClaireError, NotFound, Refused, UsageError
 from claire.ui import html, login
 from claire.ui.ask import Ask, Done, Shown, read_form
 from claire.ui.guard import FORM, Guard, Rule, error_page
-from claire.ui.pages import bar, broadcast, conflicts, dashboard, peers, projects, sessions, tasks, timeline
+from claire.ui.pages import (
+    bar,
+    broadcast,
+    conflicts,
+    dashboard,
+    groups,
+    peers,
+    projects,
+    sessions,
+    tasks,
+    timeline,
+)
 
 if TYPE_CHECKING:
     from claire.node.node import Node
@@ -59,6 +70,8 @@ ACTS: tuple[tuple[str, Act], ...] = (
     ("/tasks/{id}/notes", tasks.note),
     ("/tasks/{id}/block", tasks.block),
     ("/tasks/{id}/unblock", tasks.unblock),
+    ("/groups", groups.define),
+    ("/groups/remove", groups.remove),
     ("/conflicts", conflicts.settle),
     ("/broadcast", broadcast.send),
 )

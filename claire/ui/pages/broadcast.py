@@ -77,6 +77,7 @@ def send(node: "Node", ask: Ask) -> Done | Shown:
             "targets": targets,
             "raw": "yes" if raw else "",
             "once": node.new_id(),
+            "minutes": broadcasts.EXPIRY_MS // 60_000,
         }
         return Shown("broadcast_confirm.html", context)
     sent = broadcasts.send(node, to, text, raw=raw, broadcast_id=ask.one("once"), only=ask.many("seen"))

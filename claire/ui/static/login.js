@@ -1,5 +1,5 @@
 // Trades the one-time code in the address' fragment for a cookie. A fragment is never sent, logged or referred.
-const said = document.getElementById("said");
+const said = document.getElementById("progress");
 
 async function signIn() {
   const code = location.hash.slice(1);

@@ -79,6 +79,15 @@ def test_blockers(site: Site) -> None:
     assert site.post(f"/tasks/{first}/unblock", blocker=second)[0] == 204
 
 
+def test_groups(site: Site) -> None:
+    assert site.post("/groups", name="docs", pattern="cwd:/home/ana/docs")[0] == 204
+    text = site.get("/sessions?group=docs")[1]
+    assert text.count('class="wide"') == 2 and "docs-review" in text
+    assert site.post("/groups", name="x", pattern="cwd:")[0] == 422
+    assert site.post("/groups/remove", name="docs")[0] == 204
+    assert site.get("/sessions?group=docs")[0] == 404
+
+
 def test_errors_are_said_in_words(site: Site) -> None:
     assert site.post("/projects", name="api-gateway") == (
         409,
