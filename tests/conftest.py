@@ -9,6 +9,7 @@ import pytest
 from claire.config import Home
 from claire.node import members, setup
 from claire.node.node import Node
+from tests.table import pytest_terminal_summary as pytest_terminal_summary  # prints the score of the table of faults
 
 START_MS = 1_790_000_000_000  # 2026-09-21
 
