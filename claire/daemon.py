@@ -1,19 +1,19 @@
 """The daemon, `claire node`: both listeners, the exchange loop and the fleet loop in one asyncio loop."""
 
 import asyncio
-import logging
 import os
 import signal
-import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from claire import logs
 from claire.config import Home, Settings
 from claire.fleet import notify
 from claire.fleet import runner as fleet
 from claire.listeners import GRACE_S, listen, serve_until, url_of_socket
-from claire.node import members
+from claire.node import backup, members
 from claire.node.node import Node
+from claire.pulse import Pulse
 from claire.runtime import alone, forget_urls, write_urls
 from claire.sync import bell, peer, tailscale
 from claire.sync.discovery import Suggestion
@@ -26,19 +26,20 @@ from claire.ui.web import check_host
 
 Say = Callable[[str], None]
 
-log = logging.getLogger(__name__)
+
+CHECK_S_MAX = 1.0  # of looking through the database at the start; a large one is looked through by `claire doctor`
 
 
 def run_node(home: Home, settings: Settings, say: Say, *, sign_in: bool = False) -> None:
     """Run until SIGTERM or SIGINT. Refused if this home has a daemon already. `sign_in` says a one-time link too."""
     check_host(settings.host)
     notify.check(settings.notify)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
-    for noisy in ("httpx", "hypercorn.access"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logs.configure(os.environ)
     with Node(home) as node, alone(home):
         if node.read_only is not None:
             raise node.read_only
+        with node.reading() as db:
+            backup.whole(db, home.database, CHECK_S_MAX)
         asyncio.run(Daemon(node, settings, say).run(sign_in))
 
 
@@ -54,10 +55,12 @@ class Daemon:
         self.finder = Finder(node.home.peers_file, self._seen_on_lan)
         self.listener = SyncListener(node, settings, lambda: self.finder.tailnet, self._moved)
         self.runner = Runner(node, self.client, self.changed, self.finder.suggestions)
+        self.pulse = Pulse(self.runner)
         self.lan: Any = None
 
     async def run(self, sign_in: bool) -> None:
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(logs.Seldom())
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._end)
         ui = listen(self.settings.host, self.settings.port, "--port")
@@ -69,13 +72,16 @@ class Daemon:
             from claire.sync.lan import Lan  # zeroconf costs 60 ms and some memory
 
             self.lan = Lan(self.node.machine_id, lambda: self.listener.open_port, self._is_member)
+        port = ui.getsockname()[1]
+        dashboard = ui_app(self.node, port=port, origins=[origin], measures=self.pulse.measures)
         try:
             await self._until_stopped(
-                serve_until(ui_app(self.node, port=ui.getsockname()[1], origins=[origin]), [ui], self.stop),
+                serve_until(dashboard, [ui], self.stop),
                 self.listener.run(self.stop, self.touched, self.changed, self.runner.contacted),
                 bell.listen(self.node, self.touched, self.changed),
                 self.finder.run(),
                 self.runner.run(),
+                self.pulse.run(),
                 fleet.run(self.node, os.environ, self.stop),
                 notify.run(notify.Notifier(self.node, self.settings.notify), self.stop),
                 *([self.lan.run()] if self.lan else []),

@@ -73,7 +73,7 @@ def _of_node(node: Node, fix: bool) -> Iterator[Check]:
 
 def folders(home: Home, fix: bool) -> Iterator[Check]:
     """Ours, and nobody else's: 0700, and 0600 for what is in them."""
-    wrong = []
+    wrong: list[str] = []
     files = [home.key_file, *(home.database + side for side in backup.SIDES)]
     wanted = [(folder, 0o700) for folder in home.folders] + [(file, 0o600) for file in files if os.path.exists(file)]
     for path, mode in dict(wanted).items():

@@ -1,8 +1,10 @@
 """A copy of the database that is whole while others write to it, and the way back from one."""
 
+import math
 import os
 import shutil
 import sqlite3
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from claire.node.errors import Corrupt, NotFound, Refused
 from claire.node.node import Node
 from claire.node.rows import Row
 
+CHECK_STEPS = 10_000  # of SQLite's machine, from one look at the clock to the next
 KEY_SUFFIX = ".key"
 SIDES = ("", "-wal", "-shm")  # of a database: the file and what stands beside it
 SECRETS = ("logins", "invites")  # hashed, and still no business of whoever finds a backup
@@ -94,10 +97,19 @@ def set_aside(path: str, why: str, now_ms: int) -> str:
     return aside if os.path.exists(aside) else ""
 
 
-def whole(db: sqlite3.Connection, path: str) -> None:
-    """Corrupt, unless SQLite finds every page of it in order."""
-    with store.words(path):
-        (said,) = db.execute("PRAGMA quick_check(1)").fetchone()
+def whole(db: sqlite3.Connection, path: str, s_max: float = math.inf) -> None:
+    """Corrupt, unless SQLite finds every page of it in order, or as far as it came in so many seconds."""
+    until = time.monotonic() + s_max
+    db.set_progress_handler(lambda: time.monotonic() > until, CHECK_STEPS)
+    try:
+        with store.words(path):
+            (said,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+        return
+    finally:
+        db.set_progress_handler(None, 0)
     if said != "ok":
         raise Corrupt(f"{path} is damaged: {' '.join(str(said).split())}", store.RECOVER)
 

@@ -84,6 +84,7 @@ class Runner:
         self.gossip = Gossip(Random(), time.monotonic())
         self.addresses: dict[str, list[Peer]] = {}
         self._learned: dict[str, str] = {}  # address -> the machine that answered there
+        self.rounds = {"in sync": 0, "behind": 0, "failed": 0}  # since the start
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._wake = Bell()
@@ -187,6 +188,7 @@ class Runner:
         """One exchange, from start to what gossip and people are told of it."""
         outcome = await attempt(self.node, self.client, list(self.addresses.get(name, [])))
         now, done = time.monotonic(), outcome.exchange
+        self.rounds["failed" if outcome.error else "in sync" if done.in_sync else "behind"] += 1
         if outcome.error:
             self.gossip.failed(name, now, outcome.retry_after_s)
             log.info("%s: %s", name[:8], outcome.error)

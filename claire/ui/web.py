@@ -20,7 +20,7 @@ from starlette.types import Scope
 from claire import __version__
 from claire.node import log
 from claire.node.errors import ClaireError, NotFound, Refused, UsageError
-from claire.ui import html, login
+from claire.ui import html, login, metrics
 from claire.ui.ask import Ask, Done, Shown, read_form
 from claire.ui.guard import FORM, Guard, Rule, error_page
 from claire.ui.pages import (
@@ -110,7 +110,7 @@ ASSET_AGE_S = 365 * 24 * 3600
 TAG_MINUTE_MS = 60_000  # what is shown also depends on the clock: a host turns stale without any event
 
 
-def app(node: "Node", *, port: int, origins: Iterable[str] = ()) -> Guard:
+def app(node: "Node", *, port: int, origins: Iterable[str] = (), measures: metrics.Measures = tuple) -> Guard:
     """The app for the listener on `port`. It answers to loopback names, and to `origins` beside them."""
     own = [f"http://{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")]
     rules = [
@@ -118,14 +118,17 @@ def app(node: "Node", *, port: int, origins: Iterable[str] = ()) -> Guard:
         *(Rule(path) for path, _, _ in PAGES),
         *(Rule(path, methods=frozenset({"POST"}), body_type=FORM) for path, _ in ACTS),
         Rule(SIGN_OUT, methods=frozenset({"POST"}), body_type=FORM),
+        Rule(metrics.PATH),
     ]
 
     async def signed_in(scope: dict[str, Any]) -> bool:
+        if scope["path"] == metrics.PATH and (token := dict(scope["headers"]).get(b"authorization")):
+            return await asyncio.to_thread(metrics.has_token, node, token)
         cookie = login.cookie_of(scope["headers"], port)
         return await asyncio.to_thread(login.known, node, cookie)
 
     inner = Starlette(
-        routes=routes(node, port),
+        routes=[*routes(node, port), Route(metrics.PATH, metrics.endpoint(node, measures), methods=["GET"])],
         exception_handlers={ClaireError: words_of, Exception: words_of},
     )
     return Guard(inner, rules, origins=[*own, *origins], login=signed_in)
