@@ -85,11 +85,13 @@ def hook_status(home: Home) -> list[Row]:
     return hooks.status(os.environ, home)
 
 
-def sync_now(node: Node, peer: str | None, leave_out: Collection[str] = ()) -> list[Row]:
-    """A round with every peer but those left out, or with one; a row for each, by name."""
+def sync_now(
+    node: Node, peer: str | None, leave_out: Collection[str] = (), say: Callable[[str], None] | None = None
+) -> list[Row]:
+    """A round with every peer but those left out, or with one; a row for each, by name. `say` hears of long ones."""
     from claire.sync import once
 
-    return once.sync_now(node, peer, leave_out)
+    return once.sync_now(node, peer, leave_out, say)
 
 
 def sync_status(node: Node) -> list[Row]:

@@ -17,6 +17,7 @@ from claire.sync.runner import Outcome, attempt
 
 AT_ONCE_MAX = 20  # peers talked to at a time
 BETWEEN_LOOKS_S = 1.0
+PROGRESS_S = 2.0
 
 
 class Reach(NamedTuple):
@@ -26,10 +27,12 @@ class Reach(NamedTuple):
     peers: list[Peer]
 
 
-def sync_now(node: Node, peer: str | None, leave_out: Collection[str] = ()) -> list[Row]:
-    """A round with every peer but those left out, or with one; a row for each, by name."""
+def sync_now(
+    node: Node, peer: str | None, leave_out: Collection[str] = (), say: Callable[[str], None] | None = None
+) -> list[Row]:
+    """A round with every peer but those left out, or with one; a row for each, by name. `say` hears of long ones."""
     reaches = _reaches(node, peer, leave_out)
-    outcomes = asyncio.run(_with_all(node, reaches, exchange_steps))
+    outcomes = asyncio.run(_with_all(node, reaches, exchange_steps, say))
     return [_round_row(node, reach.member, outcome) for reach, outcome in zip(reaches, outcomes, strict=True)]
 
 
@@ -126,15 +129,42 @@ def _reaches(node: Node, peer: str | None, leave_out: Collection[str]) -> list[R
     return [Reach(row, [Peer(url, row["id"]) for url in book.get(row["id"], [])]) for row in others]
 
 
-async def _with_all(node: Node, reaches: Sequence[Reach], steps: Callable[[Node, Exchange], Steps]) -> list[Outcome]:
+async def _with_all(
+    node: Node,
+    reaches: Sequence[Reach],
+    steps: Callable[[Node, Exchange], Steps],
+    say: Callable[[str], None] | None = None,
+) -> list[Outcome]:
     permits = asyncio.Semaphore(AT_ONCE_MAX)
+    under_way: dict[str, Exchange] = {}
 
     async def one(reach: Reach) -> Outcome:
+        def followed(node: Node, tally: Exchange) -> Steps:
+            under_way[reach.member["name"]] = tally
+            return steps(node, tally)
+
         async with permits:
-            return await attempt(node, client, reach.peers, steps)
+            outcome = await attempt(node, client, reach.peers, followed)
+        under_way.pop(reach.member["name"], None)
+        return outcome
 
     async with open_client() as client:
-        return list(await asyncio.gather(*(one(reach) for reach in reaches)))
+        progress = asyncio.create_task(_tell(under_way, say)) if say else None
+        try:
+            return list(await asyncio.gather(*(one(reach) for reach in reaches)))
+        finally:
+            if progress:
+                progress.cancel()
+
+
+async def _tell(under_way: dict[str, Exchange], say: Callable[[str], None]) -> None:
+    """Say now and then how far long rounds are."""
+    while True:
+        await asyncio.sleep(PROGRESS_S)
+        for name, tally in under_way.items():
+            left = sum(tally.behind.values()) - tally.received
+            to_come = f", {left:,} to come" if left > 0 else ""
+            say(f"{name}: received {tally.received:,}, sent {tally.sent:,}{to_come}")
 
 
 def _round_row(node: Node, member: Row, outcome: Outcome) -> Row:

@@ -31,7 +31,7 @@ def ask_typer(argv: Sequence[str]) -> tuple[Command, dict[str, Any]] | int:
     from claire.ui.cli.run import complain
 
     bare_group = not argv or (len(argv) == 1 and argv[0] in GROUPS)
-    args = [*argv, "--help"] if bare_group else list(argv)
+    args = [*argv, "--help"] if bare_group else _joined(argv)
     said = io.StringIO()
     try:
         with redirect_stdout(said):
@@ -41,6 +41,13 @@ def ask_typer(argv: Sequence[str]) -> tuple[Command, dict[str, Any]] | int:
     finally:
         write(said.getvalue())  # the one way to stdout knows what to do when nobody reads it
     return answer if isinstance(answer, tuple) else int(answer or 0)
+
+
+def _joined(argv: Sequence[str]) -> list[str]:
+    """`sync status` is one word to Typer: its first word is a command too, and not a group."""
+    path = tuple(argv[:2])
+    alone = path in BY_PATH and path[0] not in GROUPS
+    return [" ".join(path), *argv[2:]] if alone and len(path) > 1 else list(argv)
 
 
 def _cause(error: ClickException) -> str:
@@ -110,8 +117,9 @@ def app() -> ClickCommand:
     root.callback()(_version)
     groups = {name: _typer(help) for name, help in GROUPS.items()}
     for command in COMMANDS:
-        parent = groups[command.path[0]] if len(command.path) > 1 else root
-        parent.command(command.path[-1], cls=Help, help=command.help, context_settings=dict(HELP))(_callback(command))
+        parent = groups.get(command.path[0], root) if len(command.path) > 1 else root
+        name = command.path[-1] if parent is not root else command.name
+        parent.command(name, cls=Help, help=command.help, context_settings=dict(HELP))(_callback(command))
     for name, group in groups.items():
         root.add_typer(group, name=name)
     return typer.main.get_command(root)

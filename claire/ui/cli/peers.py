@@ -17,13 +17,21 @@ SKEW_MS_SHOWN = 2_000
 LINE_CHARS_MAX = 4_096
 
 
-def sync(ctx: Context, peer: str | None, ssh: str | None, pair: bool, stdio: bool) -> Result:
+def sync(ctx: Context, peer: str | None, ssh: str | None, pair: bool, stdio: bool, watch: bool) -> Result:
     """Each row: name, state ('in sync', 'behind', 'unreachable', 'refused'), sent, received, behind, why."""
     if stdio:
         ctx.wiring.sync_stdio(ctx.node)
         return Result({}, [])
+    if watch:
+        from claire.ui.cli import syncing
+
+        return syncing.watch(ctx, peer, _synced)
     by_ssh = ssh is not None
-    rows = [ctx.wiring.sync_over_ssh(ctx.node, ssh, admit=pair)] if by_ssh else ctx.wiring.sync_now(ctx.node, peer)
+    rows = (
+        [ctx.wiring.sync_over_ssh(ctx.node, ssh, admit=pair)]
+        if by_ssh
+        else ctx.wiring.sync_now(ctx.node, peer, say=ctx.note)
+    )
     notes = [] if rows else ["no peers yet; claire peer invite"]
     code = 0 if all(row["state"] == "in sync" for row in rows) else EXIT_PARTIAL
     return Result(rows, lambda view: _synced(rows, view), notes=notes, code=code)
