@@ -26,7 +26,7 @@ def test_a_bare_group_shows_its_commands(argv: list[str], capsys: pytest.Capture
     out = capsys.readouterr().out
     inside = argv if argv != ["--help"] else []
     shown = [c.name for c in COMMANDS if list(c.path[: len(inside)]) == inside]
-    assert all(out.count(f"\n  {name} ") == 1 for name in shown)
+    assert all(out.count(f"\n  {name}  ") == 1 for name in shown)
 
 
 @pytest.mark.parametrize(
