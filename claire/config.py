@@ -81,6 +81,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str = ""
     host: str = "127.0.0.1"
     port: int = 8765
+    origins: list[str] = []  # other addresses of the dashboard, as `https://laptop.tail1.ts.net`
     sync_host: str = ""
     sync_port: int = 8766
     lan_discovery: bool = False

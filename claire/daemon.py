@@ -72,8 +72,8 @@ class Daemon:
             from claire.sync.lan import Lan  # zeroconf costs 60 ms and some memory
 
             self.lan = Lan(self.node.machine_id, lambda: self.listener.open_port, self._is_member)
-        port = ui.getsockname()[1]
-        dashboard = ui_app(self.node, port=port, origins=[origin], measures=self.pulse.measures)
+        port, origins = ui.getsockname()[1], [origin, *self.settings.origins]
+        dashboard = ui_app(self.node, port=port, origins=origins, measures=self.pulse.measures)
         try:
             await self._until_stopped(
                 serve_until(dashboard, [ui], self.stop),

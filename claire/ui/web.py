@@ -1,7 +1,8 @@
 """The dashboard: every page and action of the browser, and the guarded app that serves them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from ipaddress import ip_address, ip_network
@@ -105,13 +106,16 @@ PUBLIC = (
     Rule("/static/{path:path}", login=False),
 )
 STATUS_OF: tuple[tuple[type[ClaireError], int], ...] = ((UsageError, 422), (NotFound, 404), (Refused, 409))
+ORIGIN = re.compile(r"https?://[^/\s?#@]+")
 TAILNET = (ip_network("100.64.0.0/10"), ip_network("fd7a:115c:a1e0::/48"))
 ASSET_AGE_S = 365 * 24 * 3600
 TAG_MINUTE_MS = 60_000  # what is shown also depends on the clock: a host turns stale without any event
 
 
-def app(node: "Node", *, port: int, origins: Iterable[str] = (), measures: metrics.Measures = tuple) -> Guard:
+def app(node: "Node", *, port: int, origins: Sequence[str] = (), measures: metrics.Measures = tuple) -> Guard:
     """The app for the listener on `port`. It answers to loopback names, and to `origins` beside them."""
+    if wrong := [origin for origin in origins if not ORIGIN.fullmatch(origin)]:
+        raise UsageError(f"{wrong[0]!r} is not an origin", "write it as https://laptop.tail1.ts.net, without a path")
     own = [f"http://{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")]
     rules = [
         *PUBLIC,
@@ -157,7 +161,8 @@ def check_host(host: str) -> None:
     if not (address.is_loopback or any(address in net for net in TAILNET if net.version == address.version)):
         raise UsageError(
             f"the dashboard can type into your sessions: it does not open on {host}",
-            "from another host: `tailscale serve 8765` here, or `ssh -L 8765:127.0.0.1:8765` there",
+            "from another host: `ssh -L 8765:127.0.0.1:8765` there, or `tailscale serve 8765` here and its address"
+            " under `origins` in claire.toml",
         )
 
 

@@ -188,6 +188,22 @@ def test_w8_loopback_and_one_tailnet_address_may_be_bound(host: str) -> None:
 def test_w8_a_named_address_is_answered_to(site: Site) -> None:
     guard: Guard = app(site.node, port=7, origins=["http://[fd7a:115c:a1e0::1]:7", "https://box.tail1.ts.net"])
     assert b"[fd7a:115c:a1e0::1]:7" in guard.hosts and b"box.tail1.ts.net" in guard.hosts
+    for wrong in ("box", "https://", "https://box/", "ftp://box", "https://a@box"):
+        with pytest.raises(UsageError):
+            app(site.node, port=7, origins=[wrong])
+
+
+def test_w8_behind_tailscale_serve(site: Site) -> None:
+    """A proxy on this host passes the Host on; the page's origin is https there."""
+    with running(lambda port: app(site.node, port=port, origins=["https://box.tail1.ts.net"])) as server:
+        cookie = f"Cookie: claire-{server.port}={site.cookie}"
+        assert server.ask("GET", "/", cookie, host="box.tail1.ts.net").status == 200
+        own = ["Sec-Fetch-Site: same-origin", "HX-Request: true", "Content-Type: application/x-www-form-urlencoded"]
+        host = "box.tail1.ts.net"
+        for origin, status in ((f"https://{host}", 204), (f"http://{host}", 403), (server.origin, 403)):
+            form = f"name=by-{status}-{len(origin)}".encode()
+            reply = server.ask("POST", "/projects", cookie, f"Origin: {origin}", *own, body=form, host=host)
+            assert reply.status == status, origin
 
 
 def test_w10_a_signature_opens_no_page(site: Site) -> None:
