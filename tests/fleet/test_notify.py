@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from claire.fleet import notify
@@ -180,6 +182,14 @@ def test_a_template_that_would_be_run_is_refused(template: list[str]) -> None:
     notify.check(["sh", "-c", 'ntfy send "$CLAIRE_TEXT"'])
     notify.check(TEMPLATE)
     notify.check([])
+
+
+def test_the_examples_of_the_docs_are_allowed() -> None:
+    said = (Path(__file__).resolve().parents[2] / "docs" / "agents.md").read_text()
+    examples = re.findall(r"```toml\n(.*?)```", said, re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        notify.check(msgspec.toml.decode(example)["notify"])
 
 
 async def test_the_command_runs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -105,6 +106,8 @@ def test_it_says_what_it_offers(serve: Callable[..., Server]) -> None:
     server.send(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
     offered = server.ask("tools/list")["tools"]
     assert {tool["name"] for tool in offered if tool["annotations"]["readOnlyHint"]} == READ_ONLY
+    said = (ROOT / "docs" / "agents.md").read_text()
+    assert {tool["name"] for tool in offered} == set(re.findall(r"`((?:task|log|inbox|ask)_\w+)`", said))
     for tool in offered:
         assert tool["description"] and tool["inputSchema"]["type"] == "object"
         assert tool["inputSchema"]["additionalProperties"] is False
