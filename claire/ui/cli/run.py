@@ -66,9 +66,9 @@ def execute(command: Command, values: dict[str, Any], wiring: Callable[[], Modul
     ctx = Context(os.environ, wiring, values.pop("json"))
     try:
         result = load(command)(ctx, **values)
+        ctx.print(result.data, result.show)
         for note in (*ctx.read_only, *result.notes):
             ctx.note(note)
-        ctx.print(result.data, result.show)
         return result.code
     except ClaireError as error:
         return explain(error)
