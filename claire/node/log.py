@@ -5,7 +5,7 @@ each event); equal count and digest mean equal events. Nothing here decides what
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 
 import msgspec
@@ -188,10 +188,24 @@ def fingerprint(db: sqlite3.Connection, machine_id: str, low: Key, high: Key) ->
     return count, f"{digest:032x}"
 
 
-def keys(db: sqlite3.Connection, machine_id: str, low: Key, high: Key) -> list[Key]:
-    """The keys of a machine's events with low <= (hlc, uuid) < high, in order."""
+def parts(
+    db: sqlite3.Connection, machine_id: str, low: Key, high: Key, cuts: Collection[int]
+) -> list[tuple[Key, int, str]]:
+    """(first key, count, digest) of the parts of a range that begin at these offsets; read once, kept nowhere."""
+    found: list[tuple[Key, int, int]] = []
+    query = f"SELECT {COLUMNS} FROM events WHERE {_RANGE} ORDER BY hlc, uuid"
+    for offset, event in enumerate(_events(db.execute(query, (machine_id, *low, *high)))):
+        if offset in cuts or not found:
+            found.append(((event.hlc, event.uuid), 0, 0))
+        key, count, digest = found[-1]
+        found[-1] = (key, count + 1, digest ^ event_hash(event))
+    return [(key, count, f"{digest:032x}") for key, count, digest in found]
+
+
+def keys(db: sqlite3.Connection, machine_id: str, low: Key, high: Key, limit: int) -> list[Key]:
+    """The keys of a machine's events with low <= (hlc, uuid) < high, in order; at most `limit`."""
     return db.execute(
-        f"SELECT hlc, uuid FROM events WHERE {_RANGE} ORDER BY hlc, uuid", (machine_id, *low, *high)
+        f"SELECT hlc, uuid FROM events WHERE {_RANGE} ORDER BY hlc, uuid LIMIT ?", (machine_id, *low, *high, limit)
     ).fetchall()
 
 

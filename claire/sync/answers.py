@@ -126,6 +126,8 @@ def take(node: Node, ask: Ask) -> Answer:
 
 def ranges(node: Node, ask: Ask) -> Answer:
     compare: Compare = wire.decode(compares, ask.body)
+    if plan.overlap([(span.lo, span.hi) for span in compare.ranges]):
+        raise wire.Malformed("ranges that overlap")  # so that one request reads a machine's events once at most
     differences = Differences([], [])
     with node.reading() as db:
         for span in compare.ranges:
@@ -137,16 +139,14 @@ def _differ(db: sqlite3.Connection, machine_id: str, span: Span, differences: Di
     count, digest = log.fingerprint(db, machine_id, span.lo, span.hi)
     if (count, digest) == (span.count, span.digest):
         return
-    keys = log.keys(db, machine_id, span.lo, span.hi)
     if count <= plan.LEAF_KEYS:
+        keys = log.keys(db, machine_id, span.lo, span.hi, plan.LEAF_KEYS)
         differences.leaves.append(Leaf(span.lo, span.hi, keys))
         return
-        keys = log.keys(db, machine_id, span.lo, span.hi)
-        differences.leaves.append(Leaf(span.lo, span.hi, keys))
-        return
-    keys = log.keys(db, machine_id, span.lo, span.hi)
-    for lo, hi in plan.between(span.lo, [keys[cut] for cut in plan.cuts(count)], span.hi):
-        differences.split.append(Span(lo, hi, *log.fingerprint(db, machine_id, lo, hi)))
+    found = log.parts(db, machine_id, span.lo, span.hi, plan.cuts(count))
+    borders = plan.between(span.lo, [key for key, _, _ in found[1:]], span.hi)
+    for (lo, hi), (_, events, part) in zip(borders, found, strict=True):
+        differences.split.append(Span(lo, hi, events, part))
 
 
 def _limit(ask: Ask) -> int:

@@ -5,7 +5,7 @@ a machine only one side has in its index waits until its admission has travelled
 nothing changes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
@@ -70,7 +70,9 @@ def between(lo: Key, inner: Sequence[Key], hi: Key) -> list[tuple[Key, Key]]:
     return [(low, high) for low, high in pairwise([lo, *inner, hi]) if low < high]
 
 
-def missing(mine: Sequence[Key], theirs: Sequence[Key]) -> tuple[list[Key], list[Key]]:
-    """(keys to fetch, keys to send) so that a range whose keys are all known agrees."""
-    own, other = set(mine), set(theirs)
-    return sorted(other - own), sorted(own - other)
+def overlap(ranges: Iterable[tuple[Key, Key]]) -> bool:
+    """True if any key is in two of these, or one ends before it begins."""
+    ordered = sorted(ranges)
+    return any(low > high for low, high in ordered) or any(
+        high > following for (_, high), (following, _) in pairwise(ordered)
+    )

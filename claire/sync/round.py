@@ -39,7 +39,7 @@ from claire.sync.messages import (
     states,
     takens,
 )
-from claire.sync.plan import FIRST, LAST, Key, behind, missing, plan
+from claire.sync.plan import FIRST, LAST, behind, plan
 
 PASSES_MAX = 20  # a peer that is written to all the time must not hold us for ever
 COMPARES_MAX = 1_000  # requests to find the differences of one machine
@@ -222,23 +222,28 @@ def _own(db: Any, machine_id: str) -> Any:
 
 
 def _settle(node: Node, machine_id: str, leaf: Leaf, tally: Exchange) -> Steps:
-    """Exchange what one side of a small range lacks."""
+    """Exchange what one side of a range lacks of which the peer has few; we may have any number."""
     with node.reading() as db:
-        fetch, send = missing(log.keys(db, machine_id, leaf.lo, leaf.hi), leaf.keys)
-    for some in _chunks(fetch, IDS_MAX):
-        answer = yield Ask("GET", EVENTS_PATH, tuple(("id", uuid) for _, uuid in some))
+        known = log.known(db, [uuid for _, uuid in leaf.keys])
+    for some in _chunks([uuid for _, uuid in leaf.keys if uuid not in known], IDS_MAX):
+        answer = yield Ask("GET", EVENTS_PATH, tuple(("id", uuid) for uuid in some))
         _receive(node, expect(answer), tally)
-    for some in _chunks(send, READ_EVENTS):
+    theirs, lo = {uuid for _, uuid in leaf.keys}, leaf.lo
+    while True:
         with node.reading() as db:
-            events = log.get(db, [uuid for _, uuid in some])
+            keys = log.keys(db, machine_id, lo, leaf.hi, READ_EVENTS)
+            events = log.get(db, [uuid for _, uuid in keys if uuid not in theirs])
         while events:
             body, sent, _ = page([events], READ_EVENTS)
             yield from _send(body, sent, tally)
             events = events[len(sent) :]
+        if len(keys) < READ_EVENTS:
+            return
+        lo = (keys[-1][0], keys[-1][1] + "~")  # just beyond that key
 
 
-def _chunks(keys: list[Key], size: int) -> Iterator[list[Key]]:
-    return (keys[start : start + size] for start in range(0, len(keys), size))
+def _chunks(uuids: list[str], size: int) -> Iterator[list[str]]:
+    return (uuids[start : start + size] for start in range(0, len(uuids), size))
 
 
 def pull_since_steps(node: Node, since: str, tally: Exchange) -> Steps:

@@ -1,7 +1,7 @@
 """Talking to a peer: what a real one answers, and (by respx) what a real one would not say on demand."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import httpx
 import pytest
@@ -238,7 +238,7 @@ async def test_a_server_error_is_tried_again_and_then_told(pair: tuple[Node, Nod
     with pytest.raises(Failing, match="oh no"):
         await exchange(a, client, known(b))
     assert route.call_count == TRIES_MAX
-    answers = iter([httpx.Response(502), httpx.ReadError("cut")])
+    answers: Iterator[httpx.Response | httpx.ReadError] = iter([httpx.Response(502), httpx.ReadError("cut")])
 
     def reply(request: httpx.Request) -> httpx.Response:
         given = next(answers, None) or signed(b, request, status=304)
@@ -287,7 +287,11 @@ async def test_p14_an_answer_nobody_signed_is_not_used(
     a, b = pair
     liar = make_node("liar")
     body = encode(State(b.machine_id, 0, [1], "0" * 32, {}))
-    for reply in (lambda request: signed(liar, request, body), lambda request: httpx.Response(200, content=body)):
+    replies: list[Callable[[httpx.Request], httpx.Response]] = [
+        lambda request: signed(liar, request, body),
+        lambda request: httpx.Response(200, content=body),
+    ]
+    for reply in replies:
         respx.get(URL + STATE_PATH).mock(side_effect=reply)
         with pytest.raises(PeerError, match="does not sign as a member"):
             await exchange(a, client, known(b))

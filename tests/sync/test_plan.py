@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claire.sync.plan import FANOUT_RANGES, FIRST, LAST, Plan, behind, between, cuts, missing, plan
+from claire.sync.plan import FANOUT_RANGES, FIRST, LAST, Plan, behind, between, cuts, overlap, plan
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -62,7 +62,8 @@ def test_ranges_between_cuts_cover_every_key_once(keys: list[tuple[str, str]]) -
     assert all(sum(lo <= key < hi for lo, hi in ranges) == 1 for key in keys)
 
 
-@given(KEYS, KEYS)
-def test_missing_keys_make_both_sides_equal(mine: list[tuple[str, str]], theirs: list[tuple[str, str]]) -> None:
-    fetch, send = missing(mine, theirs)
-    assert set(mine) | set(fetch) == set(theirs) | set(send)
+@given(KEYS)
+def test_what_cuts_leave_does_not_overlap(keys: list[tuple[str, str]]) -> None:
+    ranges = between(FIRST, keys, LAST)
+    assert not overlap(reversed(ranges))
+    assert overlap([*ranges, ranges[0]]) and overlap([(LAST, FIRST)])

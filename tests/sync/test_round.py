@@ -5,14 +5,18 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from claire.config import Home
+from claire.node import event as event_module
 from claire.node import log, projects
+from claire.node.event import Body, Event
+from claire.node.fold import Fold, replay_events
 from claire.node.node import Node
 from claire.sync import wire
 from claire.sync.answers import answer
-from claire.sync.messages import EVENTS_PATH, RANGES_PATH, STATE_PATH, Answer, Ask
+from claire.sync.messages import EVENTS_PATH, RANGES_PATH, STATE_PATH, Answer, Ask, Compare, Span, encode
 from claire.sync.round import Cut, PeerError
 from tests.conftest import befriend
 from tests.sync.talk import converse, play
@@ -163,6 +167,60 @@ def test_holes_are_found_by_ranges_with_few_bytes(pair: tuple[Node, Node]) -> No
     tally = converse(b, a, asked)
     assert tally.in_sync and tally.received == 3
     assert sum(ask.path == RANGES_PATH for ask in asked) <= 3
+
+
+def test_a_peer_that_lost_nearly_everything_in_the_middle_gets_it_back(
+    pair: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("claire.sync.round.READ_EVENTS", 7)
+    a, b = pair
+    for number in range(100):
+        projects.create(a, f"a{number}")
+    converse(b, a)
+    with sqlite3.connect(b.home.database) as db:
+        db.execute(
+            "DELETE FROM events WHERE machine_id = ? AND rowid NOT IN (SELECT max(rowid) FROM events)", (a.machine_id,)
+        )
+    with b.writing() as tx:
+        log.reindex(tx.db, a.machine_id)
+    for asker, other in ((a, b), (b, a)):
+        assert converse(asker, other).in_sync
+    assert len(names(b)) == 100
+
+
+def test_ranges_that_overlap_are_refused(pair: tuple[Node, Node]) -> None:
+    a, _ = pair
+    whole = Span(("", ""), ("~", "~"))
+    given = answer(a, Ask("POST", RANGES_PATH, body=encode(Compare(a.machine_id, [whole, whole]))))
+    assert given.status == 400 and b"overlap" in given.body
+
+
+def test_p8_what_nobody_can_read_yet_travels_and_is_folded_after_an_upgrade(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newer node writes a type the others do not know; the one in the middle passes it on unharmed."""
+    a, b, c = make_node("a"), make_node("b"), make_node("c")
+    befriend(a, b)
+    befriend(b, c)
+
+    class MoodNoted(Body):
+        mood: str
+
+        def fold(self, fold: Fold, event: Event) -> None:
+            fold.row("projects", event.uuid)["name"] = self.mood
+
+    MoodNoted.wire_name = "mood_noted"
+    with a.writing() as tx:
+        written = tx.record(MoodNoted("fine"))
+    converse(a, b)
+    converse(c, b)
+    with c.reading() as db:
+        assert log.get(db, [written.uuid]) == [written]
+        assert db.execute("SELECT event_type FROM unread_events").fetchall() == [("mood_noted",)]
+    monkeypatch.setitem(event_module._types, "mood_noted", (MoodNoted, msgspec.json.Decoder(MoodNoted)))
+    with c.writing() as tx:
+        replay_events(tx.db)
+        assert tx.db.execute("SELECT name FROM projects").fetchall() == [("fine",)]
 
 
 def test_a_refused_event_stops_only_its_machine(make_node: MakeNode) -> None:
