@@ -27,7 +27,7 @@ def write(node: "Node", path: str, since_ms: int) -> int:
     schema = pyarrow.schema(
         [
             ("uuid", text),
-            ("at", pyarrow.timestamp("ms", tz="UTC")),
+            ("happened_at", pyarrow.timestamp("ms", tz="UTC")),
             ("host", pyarrow.dictionary(pyarrow.int32(), text)),
             ("machine_id", pyarrow.dictionary(pyarrow.int32(), text)),
             ("event_type", pyarrow.dictionary(pyarrow.int32(), text)),

@@ -6,6 +6,7 @@ import time
 from datetime import datetime
 
 from claire.node import history, members, names, projects
+from claire.node.errors import UsageError
 from claire.ui import story, text
 from claire.ui.cli.context import Context, Result, View
 from claire.ui.cli.when import moment
@@ -24,8 +25,20 @@ DAY_MS = 86_400_000
 
 
 def log(
-    ctx: Context, since: str | None, limit: int | None, project: str | None, host: str | None, follow: bool
+    ctx: Context,
+    what: str | None,
+    since: str | None,
+    limit: int | None,
+    project: str | None,
+    host: str | None,
+    follow: bool,
 ) -> Result:
+    if what == "stats":
+        from claire.ui.cli.growth import stats
+
+        return stats(ctx, since)
+    if what is not None:
+        raise UsageError(f"the log has no {what!r}", "claire log, or claire log stats")
     since_ms = moment(since, ctx.now_ms()) if since is not None else None
     with ctx.node.reading() as db:
         about = projects.find(db, project)["id"] if project is not None else None
