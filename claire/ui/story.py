@@ -112,4 +112,5 @@ TELLERS: dict[str, Callable[[Payload, Label], str]] = {
     "node_admitted": lambda p, label: f"node {p['name']} let in",
     "node_revoked": lambda p, label: f"node {label(p['machine_id'])} cut off",
     "node_renamed": lambda p, label: f"node {label(p['machine_id'])} is now called {p['name']}",
+    "events_sealed": lambda p, label: f"{p['count']} events sealed",
 }
