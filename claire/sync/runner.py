@@ -11,7 +11,7 @@ import msgspec
 
 from claire.node import log as event_log
 from claire.node import members
-from claire.node.errors import ClaireError
+from claire.node.errors import ClaireError, StorageError
 from claire.node.node import Node
 from claire.sync import health
 from claire.sync.bell import Bell
@@ -186,7 +186,17 @@ class Runner:
 
     async def _contact(self, name: str) -> None:
         """One exchange, from start to what gossip and people are told of it."""
-        outcome = await attempt(self.node, self.client, list(self.addresses.get(name, [])))
+        try:
+            outcome = await attempt(self.node, self.client, list(self.addresses.get(name, [])))
+            self._heed(name, outcome)
+            await self._remember(outcome.exchange.machine_id or name, outcome)
+        except StorageError as error:  # a full disk: what was exchanged is kept or comes again
+            log.error("%s: %s", name[:8], error.message)
+        finally:
+            self._tasks.pop(name, None)
+            self._wake.ring()
+
+    def _heed(self, name: str, outcome: Outcome) -> None:
         now, done = time.monotonic(), outcome.exchange
         self.rounds["failed" if outcome.error else "in sync" if done.in_sync else "behind"] += 1
         if outcome.error:
@@ -195,13 +205,12 @@ class Runner:
         else:
             self.gossip.heard(name, now)
             self._learned[outcome.url] = done.machine_id
+            if not done.in_sync and (done.received or done.sent):
+                self.gossip.want(name)  # a long way to go: on with it
         if done.received or done.sent:
             log.info("%s: received %d, sent %d", name[:8], done.received, done.sent)
         for uuid, why in done.refused[:10]:
             log.warning("%s: refused %s: %s", name[:8], uuid[:8], why)
-        await self._remember(done.machine_id or name, outcome)
-        self._tasks.pop(name, None)
-        self._wake.ring()
 
     async def _remember(self, machine_id: str, outcome: Outcome) -> None:
         contact = self.gossip.peers.get(machine_id)

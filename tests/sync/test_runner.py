@@ -1,0 +1,130 @@
+"""The loop with real nodes and servers: a dead peer delays nobody, news arrive also where nobody can reach us."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from claire.node import log, members, projects
+from claire.node.node import Node
+from claire.sync import gossip, health
+from claire.sync.bell import Bell, listen
+from claire.sync.discovery import Suggestion
+from claire.sync.peer import open_client
+from claire.sync.runner import Runner
+from tests.conftest import befriend
+from tests.sync.serving import serving
+
+MakeNode = Callable[..., Node]
+SOON_S = 15.0
+
+
+@asynccontextmanager
+async def running(node: Node, *suggestions: Suggestion) -> AsyncIterator[Runner]:
+    """The node's exchange loop, and the bell that wakes it."""
+    touched, changed = Bell(), Bell()
+    async with open_client() as client:
+        runner = Runner(node, client, changed, lambda: list(suggestions))
+        tasks = [asyncio.create_task(runner.run()), asyncio.create_task(listen(node, touched, changed))]
+        try:
+            yield runner
+        finally:
+            for task in tasks:
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(*tasks)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SOON_S):
+        while not holds():
+            await asyncio.sleep(0.02)
+
+
+def equal(*nodes: Node) -> bool:
+    etags = set()
+    for node in nodes:
+        with node.reading() as db:
+            etags.add(log.etag(db))
+    return len(etags) == 1
+
+
+async def test_a_commit_is_pushed_at_once(make_node: MakeNode) -> None:
+    a, b = make_node("a"), make_node("b")
+    befriend(a, b)
+    async with serving(b) as url, running(a, Suggestion(url, b.machine_id)):
+        await until(lambda: equal(a, b))
+        for number in range(3):
+            await asyncio.to_thread(projects.create, a, f"p{number}")
+            await until(lambda: equal(a, b))
+
+
+async def test_a_dead_peer_and_a_silent_one_delay_nobody(make_node: MakeNode) -> None:
+    a, dead, silent, living = (make_node(name) for name in ("a", "dead", "silent", "living"))
+    befriend(a, dead, silent, living)
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    mute = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = mute.sockets[0].getsockname()[1]
+    async with (
+        serving(living) as url,
+        running(
+            a,
+            Suggestion("http://127.0.0.1:1", dead.machine_id),
+            Suggestion(f"http://127.0.0.1:{port}", silent.machine_id),
+            Suggestion(url, living.machine_id),
+        ) as runner,
+    ):
+        for number in range(3):
+            await asyncio.to_thread(projects.create, a, f"p{number}")
+            await until(lambda: equal(a, living))
+        await until(lambda: runner.gossip.peers[dead.machine_id].breaker.failures > 0)
+    mute.close()
+    with a.reading() as db:
+        known = {row["machine_id"]: row for row in health.known(db)}
+    assert known[living.machine_id]["last_contact_ms"] and known[living.machine_id]["last_error"] == ""
+    assert "127.0.0.1:1" in known[dead.machine_id]["last_error"]
+
+
+async def test_an_address_nobody_named_is_learnt_by_asking_there(make_node: MakeNode) -> None:
+    a, b = make_node("a"), make_node("b")
+    befriend(a, b)
+    async with serving(b) as url, running(a, Suggestion(url)) as runner:
+        await until(lambda: equal(a, b))
+        await asyncio.to_thread(projects.create, a, "api")
+        await until(lambda: equal(a, b))
+        await until(lambda: list(runner.addresses) == [b.machine_id])
+
+
+async def test_news_reach_a_node_that_nobody_can_reach(make_node: MakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("claire.sync.runner.TICK_S_MAX", 0.1)
+    a, b = make_node("a"), make_node("b")
+    befriend(a, b)
+    bell = Bell()
+    async with serving(b, bell=bell) as url, running(a, Suggestion(url, b.machine_id)) as runner:
+        await until(lambda: equal(a, b) and bool(runner._watches))
+        for number in range(2):
+            await asyncio.to_thread(projects.create, b, f"p{number}")
+            bell.ring()
+            await until(lambda: equal(a, b))
+    assert SOON_S < gossip.PULL_INTERVAL_S * (1 - gossip.PULL_JITTER)  # so it was not the ordinary pull
+
+
+async def test_a_revoked_peer_is_contacted_no_more(make_node: MakeNode) -> None:
+    a, b = make_node("a"), make_node("b")
+    befriend(a, b)
+    contacts: list[str] = []
+    async with serving(b, contacted=contacts.append) as url, running(a, Suggestion(url, b.machine_id)) as runner:
+        await until(lambda: equal(a, b))
+        await asyncio.to_thread(members.revoke, a, b.machine_id)
+        await until(lambda: b.machine_id not in runner.gossip.peers)
+        before = len(contacts)
+        await asyncio.to_thread(projects.create, a, "secret")
+        await asyncio.sleep(0.5)
+        assert len(contacts) == before
