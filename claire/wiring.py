@@ -66,6 +66,15 @@ def deliver(node: Node) -> list[Row]:
     return runner.deliver(node, os.environ)
 
 
+def pane_tail(node: Node, session_id: str, rows_max: int, *, share: bool) -> str:
+    """What a session of this host shows; shared, it becomes an update without secrets."""
+    from claire.fleet import runner
+
+    if share:
+        return runner.share_tail(node, os.environ, session_id, rows_max)
+    return runner.pane_tail(os.environ, session_id, rows_max)
+
+
 def change_hooks(home: Home, *, install: bool, dry_run: bool) -> list[Row]:
     """Our hooks into Claude Code's settings, or out of them: for each file its path, whether it changes, and how."""
     from claire.fleet import hooks

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from claire.fleet import processes
+from claire.fleet import foreign, processes
 from claire.fleet.processes import Process
 
 AGENTS_TIMEOUT_S = 10.0
@@ -92,8 +92,7 @@ def entry_from(row: Mapping[str, Any], home: str = "") -> Entry | None:
 
 
 def _text(row: Mapping[str, Any], key: str) -> str:
-    value = row.get(key)
-    return value if isinstance(value, str) else ""
+    return foreign.text(row.get(key))
 
 
 def _number(row: Mapping[str, Any], key: str) -> int:

@@ -16,13 +16,15 @@ from dataclasses import dataclass, field
 from claire.config import Home
 from claire.fleet import keystrokes, remote
 from claire.fleet.keystrokes import Obstacle, Outcome, Result, Typist
-from claire.node import broadcasts, hlc, members, sessions
+from claire.node import assignments, broadcasts, hlc, members, sessions
 from claire.node.broadcasts import BroadcastDelivered
-from claire.node.node import Node
+from claire.node.node import Node, Transaction
 from claire.node.rows import Row, rows
+from claire.node.updates import UpdateAdded
 
 LATE_MS = 60_000  # an expiry longer ago than this has nothing to do with what the pane shows now
 AGE_MS_MAX = 24 * 3_600_000  # whatever expiry an author asked for
+NOTED_CHARS_MAX = 2_000
 SETTLED_MAX = 500  # outcomes recorded in one transaction
 CLAIMED = "claimed"
 
@@ -169,6 +171,8 @@ class Deliverer:
         with self.node.writing() as tx:
             for row, result in settled:
                 tx.record(BroadcastDelivered(*_key(row), result.outcome, result.why))
+                if result.outcome is Outcome.DELIVERED:
+                    _note_on_task(tx, row)
                 tx.db.execute(
                     "UPDATE delivery_claims SET step = ? WHERE broadcast_id = ? AND session_uuid = ?",
                     (result.outcome, *_key(row)),
@@ -191,6 +195,14 @@ class Deliverer:
         if isinstance(text, str) and self.typist.arrived(claim["lineage"], text, claim["at_ms"]):
             return Result(Outcome.DELIVERED, "seen in the session after the node had ended while typing")
         return Result(Outcome.UNVERIFIED, "the node ended while typing; look at the session")
+
+
+def _note_on_task(tx: Transaction, row: Row) -> None:
+    """What a session was told belongs to the story of its task."""
+    bound = assignments.of_session(tx.db, row["session_uuid"])
+    if bound:
+        text = row["text"][:NOTED_CHARS_MAX]
+        tx.record(UpdateAdded("message", text, bound["task_id"], bound["id"], row["session_uuid"]))
 
 
 def _key(row: Row) -> tuple[str, str]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from claire.fleet import foreign
+
 PROC = Path("/proc")
 PS_TIMEOUT_S = 5.0
 _STATE, _PARENT, _TTY, _START = 0, 1, 4, 19  # fields of /proc/PID/stat after the command name
@@ -114,7 +116,7 @@ def environment(pid: int) -> dict[str, str]:
 
 def working_folder(pid: int) -> str:
     try:
-        return os.readlink(PROC / str(pid) / "cwd")
+        return foreign.text(os.readlink(PROC / str(pid) / "cwd"))
     except OSError:
         return ""
 

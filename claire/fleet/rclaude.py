@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from claire.fleet import foreign
 from claire.fleet.claude import SESSION_ID
 from claire.fleet.keystrokes import Outcome, Result
 from claire.fleet.state import State, from_registry
@@ -194,7 +195,7 @@ def _objects(value: Any) -> list[dict[str, Any]]:
 
 def _found(row: dict[str, Any], fields: Mapping[str, str]) -> Found | None:
     """None for rows without a session, and for headless runs."""
-    text = {name: value for name, path in fields.items() if isinstance(value := _at(row, path), str)}
+    text = {name: value for name, path in fields.items() if (value := foreign.text(_at(row, path)))}
     uuid = text.get("session_uuid", "").lower()
     headless = text.get("kind", "interactive") != "interactive" or text.get("entrypoint", "cli") != "cli"
     if headless or not SESSION_ID.fullmatch(uuid):

@@ -12,20 +12,23 @@ from functools import partial
 from typing import Any
 
 from claire.config import Settings
-from claire.fleet import rclaude, triage
+from claire.fleet import keystrokes, rclaude, tmux, triage
 from claire.fleet.deliver import Deliverer
 from claire.fleet.host import Host
 from claire.fleet.keystrokes import Typist
 from claire.fleet.observer import Observer, Pass
 from claire.fleet.rclaude import Listing
+from claire.fleet.redact import redact
 from claire.fleet.triager import Triager
-from claire.node.errors import StorageError
+from claire.node import updates
+from claire.node.errors import ClaireError, Refused
 from claire.node.node import Node
 from claire.node.rows import Row
 
 PASS_S = 5.0  # without a sign that something moved
 ELSEWHERE_S = 60.0
 TRIAGE_S = 15.0
+SHARED_CHARS_MAX = 8_000
 GLANCE_S = 0.5  # looking at a few file stamps costs nothing
 BETWEEN_PASSES_S = 0.5
 
@@ -42,6 +45,27 @@ def observe(node: Node, env: Mapping[str, str]) -> Pass:
 def deliver(node: Node, env: Mapping[str, str]) -> list[Row]:
     """Type what is due on this host and may be typed now; the outcomes. The daemon does so by itself."""
     return _deliverer(node, env, lambda: False).deliver()
+
+
+def pane_tail(env: Mapping[str, str], session_id: str, rows_max: int) -> str:
+    """The last rows a session of this host shows. It stays here unless somebody shares it."""
+    sight = Host(env).look()
+    seat = keystrokes.choose(sight.of_session(session_id), sight.problems)
+    if isinstance(seat, keystrokes.Obstacle):
+        raise Refused(f"its pane cannot be read: {seat.why}")
+    assert seat.pane
+    try:
+        rows = tmux.capture(seat.pane).rstrip().splitlines()
+    except tmux.TmuxError as error:
+        raise Refused(f"its pane cannot be read: {error}") from None
+    return "\n".join(row.rstrip() for row in rows[-rows_max:])
+
+
+def share_tail(node: Node, env: Mapping[str, str], session_id: str, rows_max: int) -> str:
+    """The same as an update for the whole fleet, without secrets; what was shared."""
+    text = redact(pane_tail(env, session_id, rows_max))
+    updates.add(node, session_id, "pane-tail", text[-SHARED_CHARS_MAX:])
+    return text
 
 
 def _deliverer(node: Node, env: Mapping[str, str], stopping: Callable[[], bool]) -> Deliverer:
@@ -107,7 +131,7 @@ async def _repeat(work: Callable[[], Any], stamps: Callable[[], Stamps], stop: a
         marks, due = stamps(), clock() + pass_s
         try:
             await asyncio.to_thread(work)
-        except StorageError as error:  # a full disk: the next round may find room
+        except (ClaireError, OSError) as error:  # a full disk, no more processes: the next round may find room
             log.error("%s", error)
         await _pause(stop, BETWEEN_PASSES_S)
         while not stop.is_set() and clock() < due and stamps() == marks:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from claire.fleet import foreign
 from claire.fleet.processes import terminal
 from claire.fleet.screen import PROMPT_GLYPH
 
@@ -97,11 +98,13 @@ def run(socket: str, *arguments: str, stdin: str | None = None) -> str:
         )
     except FileNotFoundError as error:
         raise TmuxError("tmux is not installed") from error
+    except OSError as error:
+        raise TmuxError(f"tmux does not start: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
         raise TmuxError(f"tmux server {socket} did not answer in {TIMEOUT_S:g} s") from error
     if result.returncode != 0:
         words = result.stderr.decode("utf-8", "replace").strip()
-        gone = words.startswith(("no server running", "error connecting"))
+        gone = words.startswith(("no server running", "error connecting", "server exited", "lost server"))
         raise (NoServer if gone else TmuxError)(words or f"tmux failed on {socket}")
     return result.stdout.decode("utf-8", "replace")
 
@@ -136,7 +139,7 @@ def parse_pane(socket: str, row: str) -> Pane | None:
         width=int(width or 0),
         server_pid=int(server_pid or 0),
         window_id=window,
-        session_name=name,
+        session_name=foreign.text(name),
     )
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from claire.fleet import foreign
 from claire.fleet.state import State
 
 WINDOW_BYTES_MIN = 65_536
@@ -125,8 +126,8 @@ def _step(tail: Tail, record: dict[str, Any]) -> Tail:
         tail = replace(
             tail,
             last_activity_ms=max(tail.last_activity_ms, when),
-            cwd=cwd if isinstance(cwd, str) else tail.cwd,
-            session_id=session_id if isinstance(session_id, str) else tail.session_id,
+            cwd=foreign.text(cwd) or tail.cwd,
+            session_id=foreign.text(session_id) or tail.session_id,
         )
     if kind == "user":
         return _user(tail, record, when)
@@ -172,14 +173,16 @@ def _user(tail: Tail, record: dict[str, Any], when: int) -> Tail:
     asked = prompt(record)
     if not asked:
         return tail
-    return replace(tail, state=State.WORKING, state_ms=when, open_tools={}, prompt=asked[:TEXT_CHARS_MAX])
+    return replace(tail, state=State.WORKING, state_ms=when, open_tools={}, prompt=foreign.text(asked, TEXT_CHARS_MAX))
 
 
 def _assistant(tail: Tail, record: dict[str, Any], when: int) -> Tail:
     if record.get("isApiErrorMessage"):
         limited = record.get("error") == "rate_limit" or record.get("apiErrorStatus") == 429
         state = State.RATE_LIMITED if limited else State.ERROR
-        return replace(tail, state=state, state_ms=when, open_tools={}, said=_text(_parts(record))[:TEXT_CHARS_MAX])
+        return replace(
+            tail, state=state, state_ms=when, open_tools={}, said=foreign.text(_text(_parts(record)), TEXT_CHARS_MAX)
+        )
     parts = _parts(record)
     calls = {str(part.get("id")): str(part.get("name")) for part in parts if part.get("type") == "tool_use"}
     if calls:
@@ -192,7 +195,7 @@ def _assistant(tail: Tail, record: dict[str, Any], when: int) -> Tail:
 def _spoken(tail: Tail, record: dict[str, Any], when: int, text: str) -> Tail:
     """Old versions wrote no stop reason: only what follows may say that the turn is over."""
     reason = record["message"].get("stop_reason") if isinstance(record.get("message"), dict) else None
-    said = text[:TEXT_CHARS_MAX] or tail.said
+    said = foreign.text(text, TEXT_CHARS_MAX) or tail.said
     if reason == "end_turn":
         return replace(tail, state=State.IDLE, state_ms=when, open_tools={}, said=said)
     if reason in ("max_tokens", "refusal"):

@@ -20,7 +20,7 @@ from claire.fleet.deliver import Deliverer, Here, Send, decide
 from claire.fleet.host import Host
 from claire.fleet.keystrokes import Outcome, Result, Typist
 from claire.fleet.observer import Observer
-from claire.node import assignments, broadcasts, groups, projects, sessions, tasks
+from claire.node import assignments, broadcasts, groups, projects, sessions, tasks, updates
 from claire.node.broadcasts import BroadcastSent, Target
 from claire.node.errors import NotFound
 from claire.node.event import Event
@@ -169,6 +169,18 @@ def test_it_follows_the_session_through_clear(node: Node, host: FakeHost) -> Non
     observed(node, host)
     assert [row["outcome"] for row in deliverer(node, host).deliver()] == ["delivered"]
     assert host.history()[-1]["sessionId"] == pane.session_id
+
+
+def test_what_a_session_was_told_is_on_its_task(node: Node, host: FakeHost) -> None:
+    pane = host.start_idle()
+    [session] = observed(node, host, pane)
+    task = tasks.add(node, projects.create(node, "api")["id"], "fix it")
+    assignments.assign(node, task["id"], session)
+    broadcasts.send(node, "api", "use the new schema")
+    deliverer(node, host).deliver()
+    with node.reading() as db:
+        [update] = updates.list_updates(db, task_id=task["id"])
+    assert (update["source"], update["payload"]) == ("message", "use the new schema")
 
 
 def test_a_task_that_moved_on_is_not_briefed(node: Node, host: FakeHost) -> None:

@@ -116,6 +116,15 @@ def test_gone_and_crashed(node: Node, host: FakeHost) -> None:
     assert listed(node) == []
 
 
+def test_whatever_the_registry_says_can_be_recorded(node: Node, host: FakeHost) -> None:
+    pane = host.start_idle()
+    entry = {**pane.registry(), "cwd": "/\ud800/" + "x" * 30_000, "name": "\udfff" * 2_000, "version": 3}
+    (host.config / "sessions" / f"{pane.pid}.json").write_text(json.dumps(entry))
+    assert Observer(node, host.env).observe().recorded == 1
+    [row] = listed(node)
+    assert row["cwd"].startswith("/?/xxx") and row["version"] == ""
+
+
 def test_files_of_long_ago_are_not_news(node: Node, host: FakeHost) -> None:
     entry = {"pid": 1, "sessionId": "11111111-2222-3333-4444-555555555555", "procStart": "1", "status": "idle"}
     (host.config / "sessions").mkdir()

@@ -94,6 +94,18 @@ def test_assign_with_its_brief(host: FakeHost, claire: Shell) -> None:
     assert host.history()
 
 
+def test_a_pane_stays_here_unless_it_is_shared(host: FakeHost, claire: Shell) -> None:
+    pane = host.start_idle(name="work")
+    claire("pull")
+    pane.submit("the token=abc123 is bad")
+    pane.wait_screen("OK got")
+    assert "token=abc123" in claire("session", "tail", "work")
+    assert "abc123" not in claire("log", "--json")
+    claire("session", "tail", "work", "-n", "20", "--share")
+    shared = claire("log", "--json")
+    assert "OK got" in shared and "abc123" not in shared
+
+
 def test_hooks(host: FakeHost, claire: Shell) -> None:
     (host.config / "settings.json").write_text('{\n  "model": "opus"\n}\n')
     before = (host.config / "settings.json").read_bytes()

@@ -372,6 +372,21 @@ COMMANDS = [
         group=FLEET,
     ),
     Command(
+        "session tail",
+        "claire.ui.cli.sessions:tail",
+        "Show what a session of this host shows now.",
+        Argument(
+            "session",
+            "Id or name of a session; inside a Claude session that one.",
+            required=False,
+            complete="session",
+        ),
+        LIMIT,
+        Option("--share", "Add it to the session's task for the whole fleet, known secrets left out.", kind=bool),
+        examples=["claire session tail 9d0c41aa -n 20", "claire session tail 9d0c41aa --share"],
+        group=FLEET,
+    ),
+    Command(
         "hook install",
         "claire.ui.cli.hooks:install",
         "Let Claude Code report at once what its sessions do; other tools' hooks stay as they are.",

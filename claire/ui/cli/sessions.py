@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from claire.node import assignments, sessions, updates
+from claire.node.errors import Refused
 from claire.ui import text
 from claire.ui.cli.context import Context, Result, View
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from claire.ui.text import Line, Span
 
 LAST_HEARD_ROWS = 10
+TAIL_ROWS = 40
 
 
 def list_(ctx: Context, host: str | None, all: bool) -> Result:
@@ -35,6 +37,19 @@ def show(ctx: Context, session: str | None) -> Result:
         held = row["assignment"]
         row["updates"] = updates.list_updates(db, task_id=held["task_id"], limit=LAST_HEARD_ROWS) if held else []
     return Result(row, lambda view: _shown(row, view))
+
+
+def tail(ctx: Context, session: str | None, limit: int | None, share: bool) -> Result:
+    """The pane as it is now. Only its own host can look, and nothing leaves it without --share."""
+    ref = ctx.session(session)
+    with ctx.node.reading() as db:
+        row = sessions.find(db, ref)
+    if row["machine_id"] != ctx.node.machine_id:
+        there = f"on {row['host']}: claire session tail {text.short(row['id'])}"
+        raise Refused(f"{label(row)} is on {row['host']}", there)
+    shown = ctx.wiring.pane_tail(ctx.node, row["id"], limit or TAIL_ROWS, share=share)
+    notes = ["shared with the fleet, known secrets left out"] if share else []
+    return Result({"id": row["id"], "text": shown, "shared": share}, shown.splitlines(), notes=notes)
 
 
 def urgency(row: Row) -> tuple[bool, bool, str]:

@@ -1,0 +1,14 @@
+"""Text that others wrote, made fit for an event: encodable, and of a bounded length. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+CHARS_MAX = 1_000  # of a folder, a name, a version
+
+
+def text(value: Any, limit: int = CHARS_MAX) -> str:
+    """Empty for anything but text. Half a surrogate pair, which JSON and file names can hold, becomes `?`."""
+    if not isinstance(value, str):
+        return ""
+    return value[:limit].encode("utf-8", "replace").decode()
