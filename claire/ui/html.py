@@ -17,6 +17,7 @@ SHORT_CHARS = 8
 
 # What a style of the terminal is called in the stylesheet: one table of states serves both.
 TONES = {"green": "works", "wait": "needs", "alarm": "stuck", "dim": "off", "": "rest"}
+TASK_TONES = {"in_progress": "calm", "done": "works"}  # as the parts of a progress bar
 
 # Controls and bidi overrides: a person cannot see them, and they can turn a line around.
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
@@ -61,7 +62,7 @@ def _environment() -> Environment:
         "short": lambda text: (text or "")[:SHORT_CHARS],
         "words": lambda word: (word or "unknown").replace("_", " "),
         "glyph": lambda word: STATES.get(word, ("?", ""))[0],
-        "tone": lambda word: TONES.get(STATES.get(word, ("?", "dim"))[1], "rest"),
+        "tone": lambda word: TASK_TONES.get(word) or TONES.get(STATES.get(word, ("?", "dim"))[1], "rest"),
         "first": lambda text: (text or "").strip().split("\n", 1)[0],
     }
     return made

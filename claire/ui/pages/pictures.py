@@ -11,7 +11,13 @@ DAY_MS = 24 * HOUR_MS
 HOURS = 24
 EVENTS_COUNTED_MAX = 20_000  # of a very busy day only the newest are counted; the picture then starts later
 BURN_DAYS_MAX = 90
+ACTIVE_DAYS = 30
 BURN_WIDTH, BURN_HEIGHT = 600, 160
+
+TASKS_OF = (
+    "SELECT id FROM tasks WHERE deleted IS NOT 1 AND created_hlc IS NOT NULL"
+    " AND project_id IN (SELECT id FROM projects WHERE root_id = :project OR id = :project)"
+)
 
 
 def activity(db: Connection, now_ms: int) -> list[int]:
@@ -25,6 +31,22 @@ def activity(db: Connection, now_ms: int) -> list[int]:
         )
     )
     return [counts.get(hour, 0) for hour in range(first, first + HOURS)]
+
+
+def project_activity(db: Connection, project_id: str, now_ms: int) -> list[int]:
+    """How much each of the last ACTIVE_DAYS days saw of a project: reports, decisions, tasks made and changed."""
+    first = now_ms // DAY_MS - ACTIVE_DAYS + 1
+    since = f"{first * DAY_MS:013d}"
+    counts: Counter[int] = Counter()
+    for select in (
+        "SELECT hlc FROM updates WHERE task_id IN ({tasks}) AND hlc >= :since",
+        "SELECT hlc FROM decisions WHERE project_id = :project AND hlc >= :since",
+        "SELECT created_hlc FROM tasks WHERE id IN ({tasks}) AND created_hlc >= :since",
+        "SELECT updated_hlc FROM tasks WHERE id IN ({tasks}) AND updated_hlc > created_hlc AND updated_hlc >= :since",
+    ):
+        found = db.execute(select.format(tasks=TASKS_OF), {"project": project_id, "since": since})
+        counts.update(int(hlc[:13]) // DAY_MS for (hlc,) in found)
+    return [counts[day] for day in range(first, first + ACTIVE_DAYS)]
 
 
 def burn_up(db: Connection, project_id: str, now_ms: int) -> dict[str, Any] | None:

@@ -53,6 +53,7 @@ def show(db: Connection, ask: Ask) -> dict[str, Any]:
         "updates": dated(db, updates.list_updates(db, project_id=project["id"], limit=NEWS_SHOWN)),
         "decisions": dated(db, decisions.list_decisions(db, project_id=project["id"], limit=NEWS_SHOWN)),
         "history": tales.recent(db, project["id"], NEWS_SHOWN),
+        "activity": pictures.project_activity(db, project["id"], ask.now_ms),
         "burn": pictures.burn_up(db, project["id"], ask.now_ms),
         "statuses": projects.STATUSES,
     }

@@ -78,7 +78,7 @@ def edit(node: "Node", ask: Ask) -> Done:
 
 
 def number(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
+    if not (text.isascii() and text.isdigit() and len(text) == 1):
         raise UsageError(f"{text!r} is not a priority", "0 is the most urgent, 4 the least")
     return int(text)
 

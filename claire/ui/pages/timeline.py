@@ -10,19 +10,21 @@ from claire.ui.pages.tales import tell
 from claire.ui.story import TELLERS
 
 EVENTS_SHOWN = 100
+MOMENT_DIGITS_MAX = 13  # as many as a stamp has
 SPANS_MS = {"1h": 3_600_000, "24h": 86_400_000, "7d": 7 * 86_400_000}
 
 
 def show(db: Connection, ask: Ask) -> dict[str, Any]:
     asked = {name: ask.query.get(name, "") for name in ("host", "about", "kind", "span", "before")}
     span, before = SPANS_MS.get(asked["span"]), asked["before"]
+    is_moment = before.isascii() and before.isdigit() and len(before) <= MOMENT_DIGITS_MAX
     found = history.list_events(
         db,
         about=asked["about"] or None,
         machine_id=asked["host"] or None,
         event_type=asked["kind"] or None,
         since_ms=ask.now_ms - span if span else None,
-        until_ms=int(before) if before.isascii() and before.isdigit() else None,
+        until_ms=int(before) if is_moment else None,
         limit=EVENTS_SHOWN + 1,
     )
     older = ""

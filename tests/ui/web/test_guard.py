@@ -162,6 +162,13 @@ def test_w4_methods_outside_the_rule_are_refused(server: Server) -> None:
     assert entered == []
 
 
+def test_w3_a_websocket_is_not_opened(server: Server) -> None:
+    upgrade = ("Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13")
+    head = f"GET /page/a HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nConnection: Upgrade\r\n{COOKIE}\r\n"
+    assert server.send((head + "\r\n".join(upgrade) + "\r\n\r\n").encode()).status == 403
+    assert entered == []
+
+
 def test_bodies_are_bounded_however_they_are_declared(server: Server) -> None:
     marks = [*server.own(), COOKIE]
     assert server.ask("POST", "/act", *marks, body=b"a" * 1000).text == "1000"
