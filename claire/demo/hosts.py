@@ -18,7 +18,7 @@ from typing import IO, Any
 import claire
 from claire.config import Home
 from claire.fleet import processes
-from claire.node import log
+from claire.node import assignments, broadcasts, log, sessions
 from claire.node.errors import ClaireError
 from claire.node.node import Node
 from claire.sync import health
@@ -193,8 +193,19 @@ class Host:
 
     def state_of(self, session: str) -> str:
         """What the log of this node says of a session of any host."""
-        found = [row["state"] for row in self.claire("session", "list") if row["name"] == session]
+        with Node(self.home) as node, node.reading() as db:
+            found = [row["state"] for row in sessions.list_sessions(db) if row["name"] == session]
         return str(found[0]) if found else ""
+
+    def task_of(self, session_id: str) -> tuple[str, str]:
+        """(the session that continues this one now, the task it is bound to), as this node knows it."""
+        with Node(self.home) as node, node.reading() as db:
+            held = assignments.of_session(db, session_id)
+            return (held["current_session"], held["task_id"]) if held else ("", "")
+
+    def outcomes(self, broadcast_id: str) -> list[str | None]:
+        with Node(self.home) as node, node.reading() as db:
+            return [target["outcome"] for target in broadcasts.find(db, broadcast_id)["targets"]]
 
 
 def source() -> str:

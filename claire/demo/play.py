@@ -12,6 +12,7 @@ from random import Random
 from claire.demo.hosts import Failed, Host, Stage, equal, until
 
 PAUSE_S = 2.5  # so that one can read along
+LOOKING_PAUSES = 3  # conflicts are there to be looked at
 LIFE_S = (4.0, 9.0)
 ASKED_S = 20.0  # a permission prompt nobody answers is answered by the demo
 PARTLY = (0, 4, 5)  # some of the sessions refused
@@ -40,7 +41,7 @@ class Play:
 
     def run(self) -> None:
         """Each scene tells one thing; Failed if it does not come true."""
-        for scene in (self.meet, self.sit_down, self.work, self.message, self.part, self.meet_again):
+        for scene in (self.meet, self.sit_down, self.work, self.message, self.clear, self.part, self.meet_again):
             scene()
             self.pause()
 
@@ -94,20 +95,21 @@ class Play:
             return
         until(lambda: self.apricot.state_of("login") == "idle", "login has finished its turn")
         sent = self.apricot.claire("broadcast", "shop", "--yes", "--", "please commit what you have", fine=PARTLY)
-        until(lambda: self._delivered(sent["id"], 2), "both sessions of the project got the message")
+        until(lambda: all(self.apricot.outcomes(sent["id"])), "both sessions of the project got the message")
         self.say("a message to the project: birch will not type what apricot says until its own user allows it")
         self.birch.claire("peer", "allow-send", "apricot")
         sent = self.apricot.claire("broadcast", "shop", "--yes", "--", "please commit, now everybody")
-        until(lambda: self._delivered(sent["id"], 2, "delivered"), "both sessions got the message")
+        until(lambda: {*self.apricot.outcomes(sent["id"])} == {"delivered"}, "both sessions got the message")
         self.say("birch's user allowed it: now the text stands in both sessions, typed once, when they were idle")
 
-    def _delivered(self, broadcast_id: str, count: int, outcome: str = "") -> bool:
-        from claire.node import broadcasts
-        from claire.node.node import Node
-
-        with Node(self.apricot.home) as node, node.reading() as db:
-            found = [target["outcome"] for target in broadcasts.find(db, broadcast_id)["targets"]]
-        return sum(bool(said) and outcome in ("", said) for said in found) == count
+    def clear(self) -> None:
+        before, task = self.apricot.sessions["login"], self.tasks["fix the login"]
+        self.apricot.cue("login", "clear")
+        until(lambda: self.cedar.task_of(before)[0] not in ("", before), "the session that goes on is known on cedar")
+        after, bound = self.cedar.task_of(before)
+        if bound != task:
+            raise Failed("the task was lost at /clear")
+        self.say(f"/clear made session {before[:8]} into {after[:8]}: its task went with it, on every host")
 
     def part(self) -> None:
         for host in (self.apricot, self.birch):
@@ -139,6 +141,8 @@ class Play:
         if not found[0] or any(other != found[0] for other in found):
             raise Failed(f"three nodes do not settle alike: {found}")
         self.say(f"what was set at both ends is shown on every node alike: {len(found[0])} conflicts, {self._told()}")
+        for _ in range(LOOKING_PAUSES):
+            self.pause()
         self.apricot.claire("task", "done", self.tasks["fix the login"])
         self.cedar.claire("task", "release", "--session", self.cedar.sessions["deploy"])
         until(lambda: not any(host.claire("conflicts") for host in self.hosts), "the conflicts are settled")
