@@ -23,6 +23,7 @@ from claire.node.rows import Row, rows
 from claire.node.updates import UpdateAdded
 
 LATE_MS = 60_000  # an expiry longer ago than this has nothing to do with what the pane shows now
+OPEN_MS_MAX = 7 * 24 * 3_600_000  # what is older was expired long before anybody looked
 AGE_MS_MAX = 24 * 3_600_000  # whatever expiry an author asked for
 NOTED_CHARS_MAX = 2_000
 SETTLED_MAX = 500  # outcomes recorded in one transaction
@@ -65,11 +66,11 @@ def decide(due: Row, here: Here) -> Send | Result:
     return Send(due["current_session"], text)
 
 
-def due_here(db: sqlite3.Connection, machine_id: str) -> list[Row]:
+def due_here(db: sqlite3.Connection, machine_id: str, now_ms: int) -> list[Row]:
     """Undelivered, unclaimed, with what `decide` needs: where the session's lineage is now, and whether it is bound."""
     found = []
     claimed = set(db.execute("SELECT broadcast_id, session_uuid FROM delivery_claims"))
-    for row in broadcasts.undelivered(db, machine_id):
+    for row in broadcasts.undelivered(db, machine_id, f"{max(now_ms - OPEN_MS_MAX, 0):013d}"):
         if (row["id"], row["session_uuid"]) not in claimed:
             found.append({**row, **_whereabouts(db, row)})
     return found
@@ -95,6 +96,7 @@ class Deliverer:
     typist: Typist
     rclaude: Callable[[Mapping[str, str], str], Result] | None = None
     stopping: Callable[[], bool] = lambda: False  # asked between targets, never in the midst of one
+    _quiet_since: int = -1  # newest event when nothing was due
 
     def deliver(self) -> list[Row]:
         """One round: settle what ended, type what may be typed now. The outcomes, in order."""
@@ -106,18 +108,21 @@ class Deliverer:
             return [*self._recover(), *self._round()]
 
     def _anything(self) -> bool:
+        """Nothing, if nothing was due and nothing has happened since; a claim is open only if something was due."""
         with self.node.reading() as db:
-            return bool(broadcasts.undelivered(db, self.node.machine_id) or _open_claims(db))
+            return _newest_event(db) != self._quiet_since
 
     def _round(self) -> list[Row]:
         with self.node.reading() as db:
-            due = due_here(db, self.node.machine_id)
+            due = due_here(db, self.node.machine_id, self.node.now_ms())
+            newest = _newest_event(db)
             here = Here(
                 self.node.machine_id,
                 self.node.now_ms(),
                 frozenset(broadcasts.allowed_authors(db)),
                 members.names(db),
             )
+        self._quiet_since = newest if not due else -1
         decided = [(row, decide(row, here)) for row in due]
         settled = [(row, self._explained(row, what)) for row, what in decided if isinstance(what, Result)]
         outcomes = self._settle(settled[:SETTLED_MAX])
@@ -203,6 +208,10 @@ def _note_on_task(tx: Transaction, row: Row) -> None:
     if bound:
         text = row["text"][:NOTED_CHARS_MAX]
         tx.record(UpdateAdded("message", text, bound["task_id"], bound["id"], row["session_uuid"]))
+
+
+def _newest_event(db: sqlite3.Connection) -> int:
+    return int(db.execute("SELECT coalesce(max(rowid), 0) FROM events").fetchone()[0])
 
 
 def _key(row: Row) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from claire.fleet import foreign
+from claire.fleet.claude import SESSION_ID
 from claire.fleet.state import State
 
 WINDOW_BYTES_MIN = 65_536
@@ -46,6 +47,8 @@ class Tail:
 
 def find(homes: Iterable[Path], session_id: str) -> Path | None:
     """The folder name is a lossy form of the working folder, and files move: look in all."""
+    if not SESSION_ID.fullmatch(session_id):
+        return None
     for home in homes:
         for path in sorted(home.glob(f"projects/*/{session_id}.jsonl")):
             return path

@@ -165,10 +165,10 @@ def find(db: sqlite3.Connection, ref: str) -> Row:
     return _read(db, resolve(db, "broadcast", _SELECT, ref, id_column="b.id"))
 
 
-def undelivered(db: sqlite3.Connection, machine_id: str) -> list[Row]:
+def undelivered(db: sqlite3.Connection, machine_id: str, since: str = "") -> list[Row]:
     """(broadcast, target) pairs that this machine is to deliver and that have no outcome yet, oldest first.
 
-    Expired ones are among them: their outcome is that they expired.
+    Expired ones are among them: their outcome is that they expired. `since` is a stamp, or the beginning of one.
     """
     return rows(
         db,
@@ -176,8 +176,8 @@ def undelivered(db: sqlite3.Connection, machine_id: str) -> list[Row]:
         " t.value ->> 'session_uuid' AS session_uuid, t.value ->> 'assignment_id' AS assignment_id"
         " FROM broadcasts b, json_each(b.targets) t"
         " LEFT JOIN deliveries d ON d.id = b.id || '/' || (t.value ->> 'session_uuid')"
-        " WHERE t.value ->> 'machine_id' = ? AND d.id IS NULL ORDER BY b.hlc",
-        (machine_id,),
+        " WHERE b.hlc >= ? AND t.value ->> 'machine_id' = ? AND d.id IS NULL ORDER BY b.hlc",
+        (since, machine_id),
     )
 
 
