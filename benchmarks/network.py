@@ -28,14 +28,14 @@ from claire.node.updates import UpdateAdded
 from tests.integration.nodes import ProcessNode, pair, until
 
 RECEIVE_EVENTS = 10_000
-WRITES = 200
+WRITES = 100
 CLI_WRITES = 10
 IDLE_ROUNDS = 200
 COMMAND_RUNS = 10
 CATCH_UP_GOALS = {100_000: 4.0, 1_000_000: 5.0}
 PROBES = 20  # requests between two looks at whether it has caught up
 PROBE_PAUSE_S = 0.005
-PAUSE_S = 0.02  # between writes, so that each is its own push
+PAUSE_S = 0.1  # between writes, so that each is its own push
 
 
 class Rounds(NamedTuple):

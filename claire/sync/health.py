@@ -36,7 +36,9 @@ def remember(
     if fresh and not tally.received and not tally.sent and said.items() <= before.items():
         return
     if not error:
-        said |= {"last_contact_ms": now_ms, "skew_ms": tally.skew_ms}
+        said["last_contact_ms"] = now_ms
+    if tally.skew_ms is not None:
+        said["skew_ms"] = tally.skew_ms
     if tally.received:
         said["last_pull_ms"] = now_ms
     if tally.sent:

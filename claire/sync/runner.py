@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from claire.sync.bell import Bell
 from claire.sync.discovery import Suggestion, address_book
 from claire.sync.gossip import Gossip
 from claire.sync.peer import NETWORK_ERRORS, Busy, Peer, exchange, wait_for_change
-from claire.sync.round import Exchange, Steps, exchange_steps
+from claire.sync.round import Exchange, Steps, exchange_steps, news_steps
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
@@ -85,6 +86,7 @@ class Runner:
         self.addresses: dict[str, list[Peer]] = {}
         self._learned: dict[str, str] = {}  # address -> the machine that answered there
         self.rounds = {"in sync": 0, "behind": 0, "failed": 0}  # since the start
+        self._agreed: dict[str, dict[str, str]] = {}  # per peer, newest stamps when we last held the same
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._wake = Bell()
@@ -186,8 +188,9 @@ class Runner:
 
     async def _contact(self, name: str) -> None:
         """One exchange, from start to what gossip and people are told of it."""
+        steps = partial(news_steps, agreed=self._agreed.pop(name, {}))
         try:
-            outcome = await attempt(self.node, self.client, list(self.addresses.get(name, [])))
+            outcome = await attempt(self.node, self.client, list(self.addresses.get(name, [])), steps)
             self._heed(name, outcome)
             await self._remember(outcome.exchange.machine_id or name, outcome)
         except StorageError as error:  # a full disk: what was exchanged is kept or comes again
@@ -204,6 +207,8 @@ class Runner:
             log.info("%s: %s", name[:8], outcome.error)
         else:
             self.gossip.heard(name, now)
+            if done.in_sync:
+                self._agreed[name] = done.agreed
             self._learned[outcome.url] = done.machine_id
             if not done.in_sync and (done.received or done.sent):
                 self.gossip.want(name)  # a long way to go: on with it

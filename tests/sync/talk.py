@@ -5,7 +5,7 @@ from collections.abc import Callable
 from claire.node.node import Node
 from claire.sync.answers import answer
 from claire.sync.messages import Answer, Ask
-from claire.sync.round import Exchange, exchange_steps
+from claire.sync.round import Exchange, Steps, exchange_steps
 
 
 def converse(node: Node, peer: Node, asked: list[Ask] | None = None) -> Exchange:
@@ -13,9 +13,14 @@ def converse(node: Node, peer: Node, asked: list[Ask] | None = None) -> Exchange
     return play(node, lambda ask: answer(peer, ask), asked)
 
 
-def play(node: Node, reply: Callable[[Ask], Answer], asked: list[Ask] | None = None) -> Exchange:
+def play(
+    node: Node,
+    reply: Callable[[Ask], Answer],
+    asked: list[Ask] | None = None,
+    steps_of: Callable[[Node, Exchange], Steps] = exchange_steps,
+) -> Exchange:
     tally = Exchange()
-    steps = exchange_steps(node, tally)
+    steps = steps_of(node, tally)
     given: Answer | None = None
     while True:
         try:

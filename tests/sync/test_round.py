@@ -4,6 +4,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 import pytest
@@ -17,7 +18,7 @@ from claire.node.node import Node
 from claire.sync import wire
 from claire.sync.answers import answer
 from claire.sync.messages import EVENTS_PATH, RANGES_PATH, STATE_PATH, Answer, Ask, Compare, Span, encode
-from claire.sync.round import Cut, PeerError
+from claire.sync.round import Cut, Exchange, PeerError, news_steps
 from tests.conftest import befriend
 from tests.sync.talk import converse, play
 
@@ -67,6 +68,32 @@ def test_a_push_is_two_requests(pair: tuple[Node, Node]) -> None:
     asked: list[Ask] = []
     assert converse(a, b, asked).sent == 1
     assert [(ask.method, ask.path) for ask in asked] == [("GET", STATE_PATH), ("POST", EVENTS_PATH)]
+
+
+def told(node: Node, other: Node, agreed: dict[str, str]) -> tuple[Exchange, list[tuple[str, str]]]:
+    """What a node sends that last agreed with the other at `agreed`, and what it asked for that."""
+    asked: list[Ask] = []
+    tally = play(node, lambda ask: answer(other, ask), asked, partial(news_steps, agreed=agreed))
+    return tally, [(ask.method, ask.path) for ask in asked]
+
+
+def test_news_of_our_own_is_one_request_to_a_peer_we_agreed_with(pair: tuple[Node, Node]) -> None:
+    a, b = pair
+    agreed = converse(a, b).agreed
+    projects.create(a, "api")
+    tally, asked = told(a, b, agreed)
+    assert (tally.sent, tally.in_sync, asked) == (1, True, [("POST", EVENTS_PATH)])
+    assert told(a, b, tally.agreed)[1] == [("GET", STATE_PATH)]
+
+
+def test_news_where_the_peer_has_some_too_end_in_a_whole_round(pair: tuple[Node, Node]) -> None:
+    a, b = pair
+    agreed = converse(a, b).agreed
+    projects.create(a, "api")
+    projects.create(b, "web")
+    tally, _ = told(a, b, agreed)
+    assert tally.in_sync and names(a) == names(b) == {"api", "web"}
+    assert told(b, a, agreed)[0].in_sync
 
 
 def test_late_relay_loses_nothing(make_node: MakeNode) -> None:

@@ -15,7 +15,7 @@ from claire.node.node import Node
 from claire.sync.answers import answer
 from claire.sync.gossip import Gossip
 from claire.sync.messages import Answer, Ask
-from claire.sync.round import Exchange, Steps, exchange_steps
+from claire.sync.round import Exchange, Steps, news_steps
 from tests.sync.checks import Lost
 from tests.sync.fleet import SKEWS_MS, START_MS, Fleet, befriend
 
@@ -42,6 +42,7 @@ class SimNode:
     node: Node | None = None
     gossip: Gossip | None = None
     boot: int = 0  # what belongs to an earlier run of the daemon is dead
+    agreed: dict[tuple[int, str], dict[str, str]] = field(default_factory=dict)  # (boot, peer): as the runner keeps it
     wall_max_ms: int = START_MS  # its home was made by a clock that was right
     slow: bool = False
     backup: Path | None = None
@@ -149,10 +150,7 @@ class World:
         """Let gossip start what is due, and come back when it may have more."""
         if node.gossip is None:
             return
-        for peer in node.gossip.due(self.now):
-            assert node.node is not None
-            tally = Exchange()
-            self._step(node, node.boot, peer, exchange_steps(node.node, tally), tally, None)
+        self._start_due(node)
         boot = node.boot
         when = max(node.gossip.next_at(self.now), self.now + 0.01)
         self.at(when, lambda: self.wake(node) if node.boot == boot else None)
@@ -171,8 +169,8 @@ class World:
     def _start_due(self, node: SimNode) -> None:
         assert node.gossip is not None and node.node is not None
         for peer in node.gossip.due(self.now):
-            tally = Exchange()
-            self._step(node, node.boot, peer, exchange_steps(node.node, tally), tally, None)
+            tally, agreed = Exchange(), node.agreed.pop((node.boot, peer), {})
+            self._step(node, node.boot, peer, news_steps(node.node, tally, agreed), tally, None)
 
     def _step(self, node: SimNode, boot: int, peer: str, steps: Steps, tally: Exchange, given: Answer | None) -> None:
         """The next step of a round, on the asking side."""
@@ -185,6 +183,8 @@ class World:
             ask = steps.send(given)  # type: ignore[arg-type]  # the first is None
         except StopIteration:
             node.gossip.heard(peer, self.now)
+            if tally.in_sync:
+                node.agreed[boot, peer] = tally.agreed
             self._soon(node)
         except ClaireError as error:
             self.say(f"{node.name} -> {peer}: {error.message}")
