@@ -71,7 +71,7 @@ def test_two_admitted_nodes_find_each_other_lose_the_link_and_find_each_other_ag
         for node in (left, right):
             node.start()
         right.claire("peer", "join", left.claire("peer", "invite").strip())
-        assert left.sync_url().startswith("http://10.99.0.1:") and right.sync_url().startswith("http://10.99.0.2:")
+        assert left.sync_url().startswith("https://10.99.0.1:") and right.sync_url().startswith("https://10.99.0.2:")
         forget_addresses(left, right)
         until(lambda: equal(left, right), FIND_S, lambda: left.log.read_text())
         set_link(cable[0], "down")
