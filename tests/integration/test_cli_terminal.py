@@ -71,6 +71,7 @@ CALLS = {
     "conflicts": ["conflicts"],
     "session list": ["session", "list"],
     "session show": ["session", "show", SESSION],
+    "session tail": ["session", "tail", SESSION],
     "broadcast": ["broadcast", PROJECT, "--", "hello"],
     "prime": ["prime"],
     "init": ["init"],
