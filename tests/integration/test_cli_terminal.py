@@ -71,7 +71,6 @@ CALLS = {
     "conflicts": ["conflicts"],
     "session list": ["session", "list"],
     "session show": ["session", "show", SESSION],
-    "session tail": ["session", "tail", SESSION],
     "broadcast": ["broadcast", PROJECT, "--", "hello"],
     "prime": ["prime"],
     "init": ["init"],
@@ -91,7 +90,7 @@ SAYS_WHAT_IS_WRONG = {"doctor", "sync status", "sync verify"}  # by their exit c
 ELSEWHERE = {
     "mcp", "demo", "watch", "pull", "send", "node", "web", "sync", "peer invite", "peer join", "peer add",
     "identity rotate", "backup", "restore", "export", "import", "sync wait", "service install", "service uninstall",
-    "service status",
+    "service status", "session tail",
 }  # fmt: skip
 
 
