@@ -3,12 +3,13 @@
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from claire.node import log, projects, tasks
+from claire.node import log, members, projects, tasks
 from claire.node.errors import ClaireError, NotFound, Refused
 from claire.node.event import Body, Event
 from claire.node.node import Node
@@ -68,6 +69,7 @@ class World:
         self.fault_rate = rng.choice((0.0, 0.02, 0.1, 0.3))
         self.blocked: set[tuple[str, str]] = set()  # one way: requests from the first to the second fail
         self.requests = self.bytes = 0
+        self.revoked: set[str] = set()  # names of the nodes of one machine that was cut off
         self.seen = ""  # the title that the operation under way replaces
         self.changes, self.looked_at, self.agreed = 0, -1, False
         self.nodes: dict[str, SimNode] = {}
@@ -203,7 +205,8 @@ class World:
 
         def arrive() -> None:
             other = self.nodes[peer]
-            if (node.name, peer) in self.blocked or other.node is None or fate == "drop request":
+            cut_off = self._cut_off(node, other)
+            if (node.name, peer) in self.blocked or other.node is None or fate == "drop request" or cut_off:
                 self.at(self.now + (0.0 if other.node is None else TIMEOUT_S), fail)
                 return
             given = self._answer(other, ask)
@@ -313,7 +316,7 @@ class World:
         happens: Callable[[SimNode], str] = self.rng.choice(
             (
                 self._restart, self._restart, self._partition, self._partition, self._one_way, self._clock,
-                self._slow, self._backup, self._restore, self._clone, self._join,
+                self._slow, self._backup, self._restore, self._clone, self._join, self._revoke,
             )
         )  # fmt: skip
         self.say(f"{node.name}: {happens(node)}")
@@ -391,6 +394,49 @@ class World:
         self._introduce(newcomer.name)
         return f"admits {newcomer.name}"
 
+    def _revoke(self, node: SimNode) -> str:
+        """Cut another machine off, if the rest stays connected without it."""
+        assert node.node is not None
+        others = [other for other in self.up() if other.node and other.node.machine_id != node.node.machine_id]
+        if len(others) < 2 or self.revoked:
+            return self._restart(node)
+        victim = self.rng.choice(others)
+        assert victim.node is not None
+        machine = victim.node.machine_id
+        known = self._ask(node, members.keys)
+        cut = {other.name for other in self.up() if other.node and other.node.machine_id == machine}
+        if machine not in known or len(self.up()) < len(self.nodes) or not self._connected(cut):
+            return self._restart(node)
+        before = self.newest_own(node)
+        members.revoke(node.node, machine)
+        stamps = [event.hlc for event in self.written(node, before)]
+        self.truth.stamps.setdefault(node.node.machine_id, []).extend(stamps)
+        self.revoked = cut
+        self.changed(node)
+        return f"revokes {victim.name}"
+
+    def _connected(self, without: set[str]) -> bool:
+        """The others can all reach each other without these."""
+        left = set(self.nodes) - without
+        reached = {min(left)}
+        while more := {peer for name in reached for peer in self.neighbours(name)} & left - reached:
+            reached |= more
+        return reached == left
+
+    def _cut_off(self, node: SimNode, other: SimNode) -> bool:
+        """What routes and peer decide: no exchange with whom either side has revoked."""
+        if not self.revoked or node.node is None or other.node is None:
+            return False
+        ids = (node.node.machine_id, other.node.machine_id)
+        return any(
+            machine in self._ask(side, members.revoked)
+            or machine in self._ask(side, partial(members.suspended, own=own))
+            for side, own, machine in ((node, *ids), (other, *ids[::-1]))
+        )
+
+    def survivors(self) -> list[SimNode]:
+        return [node for name, node in self.nodes.items() if name not in self.revoked]
+
     def _introduce(self, name: str) -> None:
         for peer in self.neighbours(name):
             if (gossip := self.nodes[peer].gossip) is not None:
@@ -400,7 +446,7 @@ class World:
         """End every fault but the clocks; the events that must not be lost."""
         self.say("heals")
         self.faults, self.blocked = False, set()
-        held: set[str] = set().union(*(self.uuids(node) for node in self.up()))
+        held: set[str] = set().union(*(self.uuids(node) for node in self.survivors() if node.node))
         for node in self.nodes.values():
             node.slow = False
             if node.node is None:
@@ -413,8 +459,9 @@ class World:
         """All nodes are up and hold the same; looked at anew only when one has changed."""
         if self.looked_at != self.changes:
             self.looked_at = self.changes
-            etags = {self.etag(node) for node in self.up()}
-            self.agreed = len(self.up()) == len(self.nodes) and len(etags) == 1
+            there = [node for node in self.survivors() if node.node]
+            etags = {self.etag(node) for node in there}
+            self.agreed = len(there) == len(self.survivors()) and len(etags) == 1
         return self.agreed
 
     def etag(self, node: SimNode) -> str:
