@@ -370,6 +370,8 @@ class World:
         self.crash(node)
         clone = self._add(name, self.fleet.copy(node.home, name))
         self.truth.holes_may_be = True
+        if node.name in self.revoked:
+            self.revoked.add(name)
         self.links |= {(name, peer) for peer in self.neighbours(node.name)}
         self.boot(node)
         self.boot(clone)
