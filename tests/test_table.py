@@ -4,6 +4,7 @@ import ast
 import os
 import re
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ NOT_YET: dict[str, str] = {
 }  # row -> why it has no test yet; it only shrinks
 
 
+@cache
 def found_by_row() -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     for path in TESTS.rglob("test_*.py"):
