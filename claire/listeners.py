@@ -6,9 +6,12 @@ import socket
 import ssl
 from typing import Any
 
+from hypercorn.asyncio import run as hypercorn_run
 from hypercorn.asyncio import serve
-from hypercorn.config import Config
+from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.config import Config, Sockets
 
+from claire.crowd import Attentive, Crowd, counted, room
 from claire.node.errors import UsageError
 from claire.sync.discovery import url_for
 
@@ -36,10 +39,25 @@ def url_of_socket(sock: socket.socket, scheme: str = "http") -> str:
     return url_for(host, port).replace("http", scheme, 1)
 
 
+class _Connection(TCPServer):
+    """Hypercorn's, but it ends when the client has gone: 0.18 keeps socket and task until the idle time is over."""
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        await self.idle_task.stop()
+
+
+hypercorn_run.TCPServer = _Connection  # type: ignore[attr-defined]  # no other way
+
+
 class _Config(Config):
-    """Hypercorn's, but with a TLS context of ours instead of files."""
+    """Hypercorn's, but with sockets and a TLS context of ours instead of descriptors and files."""
 
     tls: ssl.SSLContext | None = None
+    ours: list[socket.socket]
+
+    def create_sockets(self) -> Sockets:
+        return Sockets(self.ours, [], []) if self.tls else Sockets([], self.ours, [])
 
     @property
     def ssl_enabled(self) -> bool:
@@ -58,7 +76,8 @@ async def serve_until(
     """
     config = _Config()
     config.tls = tls
-    config.bind = [f"fd://{sock.detach()}" for sock in sockets]
+    crowd = Crowd(room())
+    config.ours = [counted(sock, crowd) for sock in sockets]
     config.graceful_timeout = GRACE_S
     config.keep_alive_timeout = KEEP_ALIVE_S
     config.read_timeout = READ_S_MAX
@@ -67,7 +86,7 @@ async def serve_until(
     config.alpn_protocols = ["http/1.1"]
     config.errorlog = logging.getLogger("hypercorn.error")
     logging.getLogger("hypercorn.error").setLevel(logging.WARNING)
-    serving = asyncio.create_task(serve(app, config, shutdown_trigger=stop.wait))
+    serving = asyncio.create_task(serve(Attentive(app, crowd), config, shutdown_trigger=stop.wait))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()

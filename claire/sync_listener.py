@@ -25,13 +25,15 @@ from claire.ui.guard import Guard, Rule
 LOOK_S = 5.0  # invites end and addresses change without a commit: how often we look
 LOOPBACK = "127.0.0.1"
 POST = frozenset({"POST"})
+STRANGER_S_MAX = 5.0  # what is read of those who have proven nothing yet
+STRANGER_BYTES = introduction.BYTES_MAX
 RULES = (  # every one asks for a signature, for the secret of an invite, or for what members signed
     Rule(STATE_PATH, login=False, deadline_s=REQUEST_S_MAX + WAIT_S_MAX),
     Rule(EVENTS_PATH, login=False),
     Rule(EVENTS_PATH, POST, login=False, body_type=NDJSON, body_bytes_max=BATCH_BYTES_MAX, deadline_s=REQUEST_S_MAX),
     Rule(RANGES_PATH, POST, login=False, body_type=JSON, body_bytes_max=BATCH_BYTES_MAX),
-    Rule(pairing.PAIR_PATH, POST, login=False, body_type=JSON, body_bytes_max=PAIR_BYTES_MAX),
-    Rule(introduction.PATH, POST, login=False, body_type=NDJSON, body_bytes_max=introduction.BYTES_MAX),
+    Rule(pairing.PAIR_PATH, POST, False, body_type=JSON, body_bytes_max=PAIR_BYTES_MAX, deadline_s=STRANGER_S_MAX),
+    Rule(introduction.PATH, POST, False, body_type=NDJSON, body_bytes_max=STRANGER_BYTES, deadline_s=STRANGER_S_MAX),
 )
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,6 @@ NOT_YET: dict[str, str] = {
     "d4": "read-only and wrong owner: with the other storage faults",
     "d5": "damaged files: with `claire doctor`",
     "d9": "clocks: with the other storage faults",
-    "n3": "slow-loris: with the limits of the listeners",
     "n4": "a million events: with the soak",
     "n5": "signals: with the soak",
 }  # row -> why it has no test yet; it only shrinks
