@@ -23,6 +23,7 @@ from claire.node import log
 from claire.node.errors import ClaireError, NotFound, Refused, UsageError
 from claire.ui import html, login, metrics
 from claire.ui.ask import Ask, Done, Shown, read_form
+from claire.ui.caller import is_another_user
 from claire.ui.guard import FORM, Guard, Rule, error_page
 from claire.ui.pages import (
     bar,
@@ -129,7 +130,9 @@ def app(node: "Node", *, port: int, origins: Sequence[str] = (), measures: metri
         if scope["path"] == metrics.PATH and (token := dict(scope["headers"]).get(b"authorization")):
             return await asyncio.to_thread(metrics.has_token, node, token)
         cookie = login.cookie_of(scope["headers"], port)
-        return await asyncio.to_thread(login.known, node, cookie)
+        if not await asyncio.to_thread(login.known, node, cookie):
+            return False
+        return not await asyncio.to_thread(is_another_user, scope.get("client"), scope.get("server"))
 
     inner = Starlette(
         routes=[*routes(node, port), Route(metrics.PATH, metrics.endpoint(node, measures), methods=["GET"])],

@@ -149,3 +149,25 @@ def test_w9_another_user_of_this_host_gets_nothing(site: Site) -> None:
     argv = [sys.executable, "-c", AS_NOBODY, f"{site.server.origin}/", *private]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
     assert done.stdout.split() == ["refused"] * len(private) + ["401"], done.stderr
+
+
+WITH_OUR_COOKIE = """
+import os, sys, urllib.request, urllib.error
+"".encode("idna")
+if sys.argv[3] != "0":
+    os.setgroups([]); os.setgid(int(sys.argv[3])); os.setuid(int(sys.argv[3]))
+try:
+    print(urllib.request.urlopen(urllib.request.Request(sys.argv[1], headers={"Cookie": sys.argv[2]})).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not os.path.exists("/proc/net/tcp"), reason="becoming another user takes root")
+def test_w9_a_cookie_is_of_no_use_to_another_user(site: Site) -> None:
+    """A page another user serves on another port of this host may be handed our cookie: ports share cookies."""
+    stolen = f"{login.cookie_name(site.server.port)}={sign_in(site.node)}"
+    for uid, status in (("0", "200"), ("65534", "401")):
+        argv = [sys.executable, "-c", WITH_OUR_COOKIE, f"{site.server.origin}/", stolen, uid]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
+        assert done.stdout.strip() == status, done.stderr

@@ -1,0 +1,33 @@
+"""Whose connection it is: what the kernel says of real sockets, and what is left open where it cannot say."""
+
+import os
+import socket
+
+import pytest
+
+from claire.ui import caller
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_our_own_connections_are_ours(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, 0), family=family)
+    except OSError:
+        pytest.skip(f"there is no {host} here")
+    with listening, socket.create_connection(listening.getsockname()[:2]) as wire:
+        ends = wire.getsockname()[:2], wire.getpeername()[:2]
+        assert caller._uid(*ends) == os.getuid()
+        assert not caller.is_another_user(*ends)
+        monkeypatch.setattr(caller.os, "getuid", lambda: 12345)
+        monkeypatch.setattr(caller, "ROOT", 54321)
+        assert caller.is_another_user(*ends)
+
+
+def test_what_cannot_be_known_is_left_to_the_cookie(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = ("127.0.0.1", 8765)
+    assert not caller.is_another_user(None, here)
+    assert not caller.is_another_user(("100.64.0.9", 4000), ("100.64.0.1", 8765))
+    assert not caller.is_another_user(("127.0.0.1", 1), here), "no such connection"
+    monkeypatch.setitem(caller.TABLES, 4, "/no/such/table")
+    assert not caller.is_another_user(("127.0.0.1", 1), here)
