@@ -65,9 +65,10 @@ def matters(db: sqlite3.Connection) -> list[Matter]:
     )
     asked = rows(
         db,
-        "SELECT u.id, u.hlc, u.payload, t.title, coalesce(s.host, '') AS host FROM updates u"
-        " JOIN tasks t ON t.id = u.task_id AND t.status = 'blocked' AND t.deleted IS NOT 1"
-        " LEFT JOIN sessions s ON s.id = u.session_uuid WHERE u.source = 'question'",
+        # CROSS JOIN keeps the order: blocked tasks are few, updates many.
+        "SELECT u.id, u.hlc, u.payload, t.title, coalesce(s.host, '') AS host FROM tasks t"
+        " CROSS JOIN updates u ON u.task_id = t.id LEFT JOIN sessions s ON s.id = u.session_uuid"
+        " WHERE t.status = 'blocked' AND t.deleted IS NOT 1 AND u.source = 'question'",
     )
     found = [Matter(r["id"], r["state"], r["since_ms"] or 0, r["label"], r["host"], r["detail"]) for r in waiting]
     found += [

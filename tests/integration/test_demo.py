@@ -79,3 +79,12 @@ def test_it_tidies_up_whatever_ends_it(place: Path, number: signal.Signals) -> N
     demo.communicate(timeout=60)
     assert demo.returncode == (0 if number == signal.SIGINT else -number)
     until(lambda: left_behind(place) == [], 30, lambda: repr(left_behind(place)))
+
+
+def test_a_reader_that_goes_away_ends_it(place: Path) -> None:
+    demo = start(place)
+    assert demo.stdout and demo.stderr and "claire demo: three nodes in" in demo.stdout.readline()
+    demo.stdout.close()
+    assert (demo.wait(60), demo.stderr.read()) == (141, "")
+    demo.stderr.close()
+    assert left_behind(place) == []

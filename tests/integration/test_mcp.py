@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -242,6 +243,20 @@ def _all(node: Node) -> list[Any]:
     from claire.node import log
 
     return read(node, log.since, "", 1_000)  # type: ignore[no-any-return]
+
+
+def test_a_client_that_goes_away_ends_it_quietly(serve: Callable[..., Server]) -> None:
+    server = serve()
+    assert server.ask("ping") == {} and server.process.stdout and server.process.stderr
+    server.process.stdout.close()
+    server.send(b'{"jsonrpc":"2.0","id":1,"method":"tools/list"}')
+    assert server.process.wait(20) == 141  # as the shell says of a closed pipe
+    assert server.process.stderr.read() == b""
+    interrupted = serve()
+    assert interrupted.ask("ping") == {} and interrupted.process.stderr
+    interrupted.process.send_signal(signal.SIGINT)
+    assert interrupted.process.wait(20) == 130
+    assert interrupted.process.stderr.read() == b""
 
 
 def test_it_knows_its_session_although_the_id_rotates(claire: Claire, node: Node, tmp_path: Path) -> None:
