@@ -16,7 +16,7 @@ from claire.node.errors import UsageError
 from claire.sync.discovery import url_for
 
 GRACE_S = 1.0  # what Hypercorn gives open requests when we stop
-KEEP_ALIVE_S = 75.0  # above the client's 20 s
+KEEP_ALIVE_S = 30.0  # above the client's 20 s; also what a head that drips in may take
 READ_S_MAX = 30
 BACKLOG = 100
 

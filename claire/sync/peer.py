@@ -32,7 +32,7 @@ from claire.sync.round import (
 CONNECT_S = 5.0
 REQUEST_S_MAX = 30.0
 WAIT_S = 25
-KEEP_ALIVE_S = 20.0  # below the server's 75 s: else a request may meet a closing connection
+KEEP_ALIVE_S = 20.0  # below the server's 30 s: else a request may meet a closing connection
 CONNECTIONS_MAX = 50
 TRIES_MAX = 3
 RETRY_WAIT_S_MAX = 2.0

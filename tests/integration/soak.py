@@ -46,8 +46,9 @@ class Load:
         self.sessions = {node: [node.new_id() for _ in range(5)] for node in self.nodes}
         self.written = 0
 
-    def write(self) -> None:
-        node = self.rng.choice(self.nodes)
+    def write(self, frozen: str) -> None:
+        """Not on a frozen host: its daemon may hold the lock of the writer."""
+        node = self.rng.choice([node for node in self.nodes if node.home.data != frozen])
         with node.reading() as db:
             here = bool(projects.list_projects(db))
         kind = self.rng.random()
@@ -76,6 +77,7 @@ class Troubles:
         self.count = {"kill": 0, "freeze": 0, "partition": 0}
         self.begins = time.monotonic() + rng.uniform(*TROUBLE_S)
         self.running: Iterator[None] | None = None
+        self.frozen = ""
 
     def step(self) -> None:
         now = time.monotonic()
@@ -104,8 +106,10 @@ class Troubles:
     def freeze(self, node: ProcessNode) -> Iterator[None]:
         assert node.process is not None
         os.kill(node.process.pid, signal.SIGSTOP)
+        self.frozen = node.home.data
         yield
         os.kill(node.process.pid, signal.SIGCONT)
+        self.frozen = ""
 
     def partition(self, node: ProcessNode) -> Iterator[None]:
         self._cut(node, 1)
@@ -145,7 +149,7 @@ def run(root: Path, for_s: float, seed: int) -> bool:
         while (now := time.monotonic()) - start < for_s:
             troubles.step()
             if load.written < (now - start) * EVENTS_A_SECOND:
-                load.write()
+                load.write(troubles.frozen)
             else:
                 time.sleep(0.005)
             if now - sampled > SAMPLE_S:
