@@ -379,7 +379,7 @@ class World:
         return "is cloned, both run"
 
     def _join(self, node: SimNode) -> str:
-        if self.newcomer is None:
+        if self.newcomer is None or node.name in self.revoked:
             return self._restart(node)
         newcomer = self._add(self.newcomer.name, self.newcomer)
         self.newcomer = None
@@ -407,8 +407,9 @@ class World:
         machine = victim.node.machine_id
         known = self._ask(node, members.keys)
         cut = {other.name for other in self.up() if other.node and other.node.machine_id == machine}
-        if machine not in known or len(self.up()) < len(self.nodes) or not self._connected(cut):
-            return self._restart(node)
+        strangers = {other.node.machine_id for other in self.up() if other.node} - known.keys()
+        if strangers or len(self.up()) < len(self.nodes) or not self._connected(cut):
+            return self._restart(node)  # whom only the revoked one admitted, the others will never know
         before = self.newest_own(node)
         members.revoke(node.node, machine)
         stamps = [event.hlc for event in self.written(node, before)]
