@@ -53,6 +53,8 @@ def decide(due: Row, here: Here) -> Send | Result:
     author, name = due["author"], here.names.get(due["author"], due["author"][:8])
     if author != here.machine_id and author not in here.allowed:
         return Result(Outcome.REFUSED, f"this host takes no messages from {name}: claire peer allow-send {name}")
+    if due.get("elsewhere"):  # a stolen key must not type where its owner may
+        return Result(Outcome.REFUSED, "it was written with this node's key, but not here: claire doctor")
     wall_ms = hlc.decode(due["hlc"])[0]
     if here.now_ms > min(due["expires_ms"], wall_ms + AGE_MS_MAX):
         return Result(Outcome.EXPIRED)

@@ -153,6 +153,8 @@ def _raise_alarms(db: sqlite3.Connection, node: "Node", receipt: Receipt, fresh:
         for event in fresh
         if event.machine_id == node.machine_id
     ]
+    elsewhere = [(event.hlc,) for event in fresh if event.machine_id == node.machine_id]
+    db.executemany("INSERT OR IGNORE INTO own_elsewhere VALUES (?)", elsewhere)
     now_ms = node.now_ms()
     db.executemany(
         "INSERT INTO alarms VALUES (?1, ?2, ?3, ?4, ?4, 1) ON CONFLICT (kind, machine_id) DO UPDATE"

@@ -168,12 +168,14 @@ def find(db: sqlite3.Connection, ref: str) -> Row:
 def undelivered(db: sqlite3.Connection, machine_id: str, since: str = "") -> list[Row]:
     """(broadcast, target) pairs that this machine is to deliver and that have no outcome yet, oldest first.
 
-    Expired ones are among them: their outcome is that they expired. `since` is a stamp, or the beginning of one.
+    Expired ones are among them: their outcome is that they expired. `elsewhere` says that one bears this node's name
+    and was not written here. `since` is a stamp, or the beginning of one.
     """
     return rows(
         db,
         "SELECT b.id, b.target, b.text, b.raw IS 1 AS raw, b.expires_ms, b.machine_id AS author, b.hlc,"
-        " t.value ->> 'session_uuid' AS session_uuid, t.value ->> 'assignment_id' AS assignment_id"
+        " t.value ->> 'session_uuid' AS session_uuid, t.value ->> 'assignment_id' AS assignment_id,"
+        " EXISTS (SELECT 1 FROM own_elsewhere o WHERE o.hlc = b.hlc) AS elsewhere"
         " FROM broadcasts b, json_each(b.targets) t"
         " LEFT JOIN deliveries d ON d.id = b.id || '/' || (t.value ->> 'session_uuid')"
         " WHERE b.hlc >= ? AND t.value ->> 'machine_id' = ? AND d.id IS NULL ORDER BY b.hlc",

@@ -4,7 +4,7 @@ import os
 import re
 
 # Raise it with every change of a table, an event type or a fold: an older database is then replayed when opened.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _path = os.path.join(os.path.dirname(__file__), "schema.sql")
 with open(_path, encoding="utf-8") as _file:
@@ -12,3 +12,4 @@ with open(_path, encoding="utf-8") as _file:
 
 PROJECTIONS_SCHEMA = SCHEMA.split("-- section: projections")[1].split("-- section: local")[0]
 PROJECTIONS = tuple(re.findall(r"CREATE TABLE (\w+)", PROJECTIONS_SCHEMA))
+LOCAL_SCHEMA = SCHEMA.split("-- section: local")[1].replace("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ")

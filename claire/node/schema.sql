@@ -225,6 +225,10 @@ CREATE TABLE allow_send (             -- whose broadcasts may be typed on this h
   machine_id TEXT PRIMARY KEY, allowed_at_ms INTEGER NOT NULL
 ) WITHOUT ROWID;
 
+CREATE TABLE own_elsewhere (          -- stamps of own events that were not written here: by a clone, by a thief of the key,
+  hlc TEXT PRIMARY KEY                -- or before a backup was restored
+) WITHOUT ROWID;
+
 CREATE TABLE delivery_claims (        -- committed before anything is typed
   broadcast_id TEXT NOT NULL, session_uuid TEXT NOT NULL,
   step TEXT NOT NULL, at_ms INTEGER NOT NULL,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from claire.node.errors import Corrupt, NewerSchema, NoDatabase, StorageError
-from claire.node.schema import PROJECTIONS, PROJECTIONS_SCHEMA, SCHEMA, SCHEMA_VERSION
+from claire.node.schema import LOCAL_SCHEMA, PROJECTIONS, PROJECTIONS_SCHEMA, SCHEMA, SCHEMA_VERSION
 
 BUSY_TIMEOUT_MS = 10_000
 CACHE_KIB = 8_192  # SQLite's own 2 MiB send the sorting of ten thousand rows to a temporary file
@@ -71,10 +71,13 @@ def create(path: str, machine_id: str, public_key: str, name: str) -> None:
 
 
 def remake_projections(db: sqlite3.Connection) -> None:
-    """Drop and create the projection tables, in the caller's transaction; the caller replays the log into them."""
+    """Drop and create the projection tables, in the caller's transaction; the caller replays the log into them.
+
+    Local tables that are new get made; those that are there stay as they are.
+    """
     for table in PROJECTIONS:
         db.execute(f"DROP TABLE IF EXISTS {table}")
-    for statement in PROJECTIONS_SCHEMA.split(";\n"):
+    for statement in f"{PROJECTIONS_SCHEMA};\n{LOCAL_SCHEMA}".split(";\n"):
         if statement.strip():
             db.execute(statement)
 

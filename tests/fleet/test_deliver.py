@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from claire.config import Home
 from claire.fleet.deliver import Deliverer, Here, Send, decide
 from claire.fleet.host import Host
 from claire.fleet.keystrokes import Outcome, Result, Typist
@@ -356,6 +358,27 @@ def test_k5_text_that_means_something(node: Node, host: FakeHost) -> None:
     assert [row["outcome"] for row in results] == ["refused", "delivered"]
     assert typed(host)[0].endswith("x[201~RUNBASH")
     assert not (host.project / "victim-of-bang").exists()
+
+
+def test_k6_what_a_stolen_key_wrote_elsewhere_is_not_typed(
+    make_node: Callable[..., Node], host: FakeHost, tmp_path: Path
+) -> None:
+    """It bears this node's own name and signature, and yet nobody here wrote it."""
+    one, two = make_node("one", wall_ms), make_node("two", wall_ms)
+    befriend(one, two)
+    pane = host.start_idle()
+    [session] = observed(one, host, pane)
+    pass_on(one, two)
+    shutil.copytree(tmp_path / "one", tmp_path / "stolen")
+    with Node(Home.from_env({"CLAIRE_HOME": str(tmp_path / "stolen")})) as stolen:
+        broadcasts.send(stolen, session, "rm -rf")
+        pass_on(stolen, two)
+    pass_on(two, one)
+    [row] = deliverer(one, host).deliver()
+    assert row["outcome"] == "refused" and "not here" in row["why"]
+    assert typed(host) == []
+    broadcasts.send(one, session, "mine")
+    assert [row["outcome"] for row in deliverer(one, host).deliver()] == ["delivered"]
 
 
 def test_k6_another_hosts_message(make_node: Callable[..., Node], host: FakeHost) -> None:
