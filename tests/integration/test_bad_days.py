@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from claire import doctor, recovery
+from claire import checks, doctor, recovery
 from claire.config import Home, Settings
 from claire.node import backup, log, members, projects, salvage, setup, tasks
 from claire.node.errors import NewerSchema, Refused, StorageError, UsageError
@@ -450,7 +450,7 @@ def test_d11_bad_settings_name_line_and_key(text: str, said: str, node: Node) ->
     Path(node.home.settings_file).write_text(text)
     with pytest.raises(UsageError, match=said):
         Settings.load(node.home, {})
-    assert [check.level for check in doctor.settings(node.home, {})] == ["bad"]
+    assert [check.level for check in checks.settings(node.home, {})] == ["bad"]
 
 
 def test_d11_the_environment_is_named_too(node: Node) -> None:
@@ -460,7 +460,7 @@ def test_d11_the_environment_is_named_too(node: Node) -> None:
 
 def test_d11_a_bad_peers_toml_is_named(node: Node) -> None:
     Path(node.home.peers_file).write_text('[[peer]]\nurl = "http://a:1"\n[[peer]]\nurl = "http://a:1"\n')
-    (check,) = [check for check in doctor.settings(node.home, {}) if check.level == "bad"]
+    (check,) = [check for check in checks.settings(node.home, {}) if check.level == "bad"]
     assert "line 4" in check.said and "'url'" in check.said
 
 
