@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.nodes import ProcessNode, equal, pair, until
+from tests.integration.terminal import in_terminal
 
 ROOT = Path(__file__).resolve().parents[2]
 Make = Callable[..., ProcessNode]
@@ -144,3 +145,11 @@ def test_p15_a_lan_neighbour_meets_tls_on_the_lan_and_nothing_on_the_tailnet_add
     assert found["host of the tailnet"] == "401"
     assert found["join"].startswith("joined a ")
     assert [project["name"] for project in json.loads(found["projects"])["data"]] == ["api"]
+
+
+def test_an_invite_is_one_line_in_a_pipe_and_a_code_in_a_terminal(make: Make) -> None:
+    a = make("a")
+    line = a.claire("peer", "invite")
+    assert line.startswith("claire:") and line.count("\n") == 1
+    code, shown = in_terminal(["peer", "invite"], a.env)
+    assert code == 0 and "claire:" in shown and shown.count("█") > 100 and "fingerprint" in shown

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 from claire.node import broadcasts, members, overview
-from claire.ui import text
+from claire.ui import qr, text
 from claire.ui.cli.context import Context, Result, View
 from claire.ui.cli.when import moment
 
@@ -60,12 +62,17 @@ def invite(ctx: Context) -> Result:
         {"line": line, "fingerprint": fingerprint},
         [line],
         notes=[
+            *(qr.lines(line) if _is_seen() and not ctx.json else []),
             "on the other host, within ten minutes: claire peer join, then paste the line",
             "whoever has it may join, once: hand it over where nobody else reads it",
             f"it will show this fingerprint: {fingerprint}",
             "claire node must be running here",
         ],
     )
+
+
+def _is_seen() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty() and sys.stderr is not None and sys.stderr.isatty()
 
 
 def join(ctx: Context, line: str | None) -> Result:
@@ -79,8 +86,6 @@ def join(ctx: Context, line: str | None) -> Result:
 
 
 def read_line() -> str:
-    import sys
-
     return sys.stdin.readline(LINE_CHARS_MAX) if sys.stdin is not None else ""
 
 
