@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 
 from claire.config import Home
 from claire.fleet import keystrokes, remote
-from claire.fleet.keystrokes import Obstacle, Outcome, Result, Typist
+from claire.fleet.keystrokes import Typist
+from claire.fleet.message import message
+from claire.fleet.obstacles import Obstacle, Outcome, Result
 from claire.node import assignments, broadcasts, hlc, members, sessions
 from claire.node.broadcasts import BroadcastDelivered
 from claire.node.node import Node, Transaction
@@ -62,7 +64,7 @@ def decide(due: Row, here: Here) -> Send | Result:
         return Result(Outcome.REFUSED, "the session no longer works on this project")
     if due["held_by"] not in (None, here.machine_id):
         return Result(Outcome.REFUSED, f"the session is on {here.names.get(due['held_by'], 'another host')} now")
-    text = keystrokes.message(due["text"], due["id"], "" if author == here.machine_id else name, bool(due["raw"]))
+    text = message(due["text"], due["id"], "" if author == here.machine_id else name, bool(due["raw"]))
     if isinstance(text, Obstacle):
         return Result(Outcome.REFUSED, text.why)
     return Send(due["current_session"], text)
@@ -198,7 +200,7 @@ class Deliverer:
 
     def _found(self, claim: Row, names: Mapping[str, str]) -> Result:
         author = "" if claim["author"] == self.node.machine_id else names.get(claim["author"], claim["author"][:8])
-        text = keystrokes.message(claim["text"] or "", claim["id"], author, bool(claim["raw"]))
+        text = message(claim["text"] or "", claim["id"], author, bool(claim["raw"]))
         if isinstance(text, str) and self.typist.arrived(claim["lineage"], text, claim["at_ms"]):
             return Result(Outcome.DELIVERED, "seen in the session after the node had ended while typing")
         return Result(Outcome.UNVERIFIED, "the node ended while typing; look at the session")

@@ -8,132 +8,26 @@ before Enter, and Enter is pressed by the tmux server itself, in one step with t
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path
 from typing import Any, TypeVar
 
-from claire.fleet import screen, tmux, transcript
+from claire.fleet import screen, tmux
 from claire.fleet.host import Host
+from claire.fleet.obstacles import Obstacle, Outcome, Result, choose, pane_obstacle, screen_obstacle, status_obstacle
+from claire.fleet.receipts import submitted
 from claire.fleet.seats import Seat
-from claire.fleet.state import State
 
 STEADY_S = 0.3  # a status that stands this long is not about to change by itself
 LANDED_S = 1.0
 ACKNOWLEDGED_S = 2.0
 POLL_S = 0.03
-MESSAGE_BYTES_MAX = 60_000
-TAB_SPACES = 4
-HISTORY_BYTES = 262_144
-CLOCK_SLACK_MS = 1_000
 GUARD_CHARS = 24
-NAME_CHARS_MAX = 40
-READY = ("idle", "shell")
-MEANS_SOMETHING = ("/", "!", "#", "@", "&")
-_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-
 
 T = TypeVar("T")
-_PLACEHOLDER = re.compile(r"\[Pasted text #(\d+)(?: \+\d+ lines)?\]")
-_PASTE_TAG = re.compile(r"</?pasted_content(?: id=\"\w+\")?>")  # around a long paste in the transcript
-
-
-class Outcome(StrEnum):
-    DELIVERED = "delivered"
-    REFUSED = "refused"
-    UNVERIFIED = "unverified"
-    EXPIRED = "expired"
-
-
-@dataclass(frozen=True, slots=True)
-class Obstacle:
-    """Why nothing may be typed; a passing one is worth another look later."""
-
-    why: str
-    passing: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    outcome: Outcome
-    why: str = ""
-
-
-def clean(text: str) -> str:
-    """Without anything a terminal could obey: tmux passes `ESC[201~` and CR straight through."""
-    lines = text.replace("\r\n", "\n").replace("\t", " " * TAB_SPACES)
-    return _CONTROL.sub("", lines).strip("\n ")
-
-
-def message(text: str, broadcast_id: str, author: str = "", raw: bool = False) -> str | Obstacle:
-    """What will stand in the composer. The prefix disarms the first character and makes the receipt exact."""
-    cleaned = clean(text)
-    if not cleaned:
-        return Obstacle("the text is empty")
-    if raw:
-        framed = cleaned
-    elif cleaned.startswith(MEANS_SOMETHING):
-        return Obstacle(f"a leading {cleaned[0]} is a command to Claude Code; allow it with --raw")
-    else:
-        frame = f"[claire:{broadcast_id[:8]}{f' from {author[:NAME_CHARS_MAX]}' if author else ''}]"
-        framed = f"{clean(frame).replace(chr(10), ' ')} {cleaned}"  # id and name are foreign text, too
-    if len(framed.encode()) > MESSAGE_BYTES_MAX:
-        return Obstacle(f"the text is longer than {MESSAGE_BYTES_MAX} bytes")
-    return framed
-
-
-def choose(seats: list[Seat], problems: tuple[str, ...]) -> Seat | Obstacle:
-    """The one place where this session sits."""
-    if not seats:
-        passing = bool(problems)
-        return Obstacle(problems[0] if passing else "no live Claude process holds this session", passing)
-    seat = seats[0]
-    if seat.ambiguous or len(seats) > 1:
-        return Obstacle(f"ambiguous: {seat.ambiguous or 'several processes'}")
-    if seat.entry.headless:
-        return Obstacle("a headless run, nobody reads there")
-    if seat.pane is None:
-        return Obstacle(problems[0] if problems else "not in a tmux pane", bool(problems))
-    return seat
-
-
-def pane_obstacle(pane: tmux.Pane) -> Obstacle | None:
-    for hindered, obstacle in (
-        (pane.dead, Obstacle("the pane is dead")),
-        (pane.in_mode, Obstacle("the pane is in copy mode", passing=True)),
-        (pane.input_off, Obstacle("input to the pane is switched off", passing=True)),
-        (
-            pane.synchronized,
-            Obstacle("synchronize-panes is on: Enter would reach the neighbours", passing=True),
-        ),
-    ):
-        if hindered:
-            return obstacle
-    return None
-
-
-def status_obstacle(seat: Seat) -> Obstacle | None:
-    """Without a registry the status is empty, and the screen alone has to do."""
-    status, waiting_for = seat.entry.status, seat.entry.waiting_for
-    if status in (*READY, ""):
-        return None
-    return Obstacle({"busy": "working"}.get(status, f"waiting: {waiting_for or status}"), passing=True)
-
-
-def screen_obstacle(reading: screen.Reading) -> Obstacle | None:
-    if reading.composer is None:
-        return Obstacle(reading.what or "no composer on the screen", passing=True)
-    if reading.state is State.WORKING:
-        return Obstacle("working", passing=True)
-    if not reading.composer.empty:
-        return Obstacle("a draft stands in the composer", passing=True)
-    return None
 
 
 def _nothing(_step: str) -> None:
@@ -278,60 +172,3 @@ def flock(fd: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def submitted(homes: list[Path], session_id: str, text: str, since_ms: int) -> bool:
-    """Claude itself says so: in its history of prompts, or in the session's transcript."""
-    wanted = _squeeze(text)
-    for home in homes:
-        for line in _tail(home / "history.jsonl"):
-            if _is_submission(line, session_id, wanted, since_ms - CLOCK_SLACK_MS):
-                return True
-    path = transcript.find(homes, session_id)
-    if path is None:
-        return False
-    records = transcript.parse(_tail(path))
-    return any(_is_prompt(record, wanted, since_ms - CLOCK_SLACK_MS) for record in records)
-
-
-def _squeeze(text: str) -> str:
-    return re.sub(r"\s", "", text)
-
-
-def _tail(path: Path) -> list[bytes]:
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            start = max(0, size - HISTORY_BYTES)
-            file.seek(start)
-            return transcript.whole_lines(file.read(), at_start=start == 0)
-    except OSError:
-        return []
-
-
-def _is_submission(line: bytes, session_id: str, wanted: str, since_ms: int) -> bool:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return False
-    if not isinstance(row, dict) or row.get("sessionId") != session_id:
-        return False
-    stamp = row.get("timestamp")
-    return isinstance(stamp, int) and stamp >= since_ms and _squeeze(_whole(row)) == wanted
-
-
-def _whole(row: dict[str, Any]) -> str:
-    """What was submitted, with long pastes in the place of their placeholders."""
-    shown, pastes = row.get("display"), row.get("pastedContents")
-
-    def paste(found: re.Match[str]) -> str:
-        one = pastes.get(found.group(1)) if isinstance(pastes, dict) else None
-        text = one.get("content") if isinstance(one, dict) else None
-        return text if isinstance(text, str) else found.group()
-
-    return _PLACEHOLDER.sub(paste, shown) if isinstance(shown, str) else ""
-
-
-def _is_prompt(record: dict[str, Any], wanted: str, since_ms: int) -> bool:
-    prompt = _PASTE_TAG.sub("", transcript.prompt(record))
-    return bool(prompt) and _squeeze(prompt) == wanted and transcript.when_ms(record) >= since_ms

@@ -18,7 +18,7 @@ import msgspec
 
 from claire.fleet import foreign
 from claire.fleet.claude import SESSION_ID
-from claire.fleet.keystrokes import Outcome, Result
+from claire.fleet.obstacles import Outcome, Result
 from claire.fleet.state import State, from_registry
 from claire.node.errors import UsageError
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from claire.config import Settings
-from claire.fleet import keystrokes, rclaude, tmux, triage
+from claire.fleet import obstacles, rclaude, tmux, triage
 from claire.fleet.deliver import Deliverer
 from claire.fleet.host import Host
 from claire.fleet.keystrokes import Typist
@@ -50,8 +50,8 @@ def deliver(node: Node, env: Mapping[str, str]) -> list[Row]:
 def pane_tail(env: Mapping[str, str], session_id: str, rows_max: int) -> str:
     """The last rows a session of this host shows. It stays here unless somebody shares it."""
     sight = Host(env).look()
-    seat = keystrokes.choose(sight.of_session(session_id), sight.problems)
-    if isinstance(seat, keystrokes.Obstacle):
+    seat = obstacles.choose(sight.of_session(session_id), sight.problems)
+    if isinstance(seat, obstacles.Obstacle):
         raise Refused(f"its pane cannot be read: {seat.why}")
     assert seat.pane
     try:

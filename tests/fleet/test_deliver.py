@@ -20,8 +20,9 @@ import pytest
 from claire.config import Home
 from claire.fleet.deliver import Deliverer, Here, Send, decide
 from claire.fleet.host import Host
-from claire.fleet.keystrokes import Outcome, Result, Typist
+from claire.fleet.keystrokes import Typist
 from claire.fleet.observer import Observer
+from claire.fleet.obstacles import Outcome, Result
 from claire.node import assignments, broadcasts, groups, projects, sessions, tasks, updates
 from claire.node.broadcasts import BroadcastSent, Target
 from claire.node.errors import NotFound

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from claire.fleet import keystrokes, tmux
 from claire.fleet.host import Host
-from claire.fleet.keystrokes import Obstacle, Outcome, Result, Typist, clean, message
+from claire.fleet.keystrokes import Typist
+from claire.fleet.message import clean, message
+from claire.fleet.obstacles import Obstacle, Outcome, Result
 from tests.fleet.kit import FakeHost, FakePane, wait_for
 
 UUID = "11111111-2222-3333-4444-555555555555"
@@ -255,46 +254,12 @@ def test_k5_literal(host: FakeHost, text: str) -> None:
     assert submissions(host) == [f"[claire:01234567] {clean(text)}"]
 
 
-@pytest.mark.parametrize(
-    ("text", "typed"),
-    [
-        ("break\x1b[201~\rout", "break[201~out"),
-        ("a\x00b\x07c\x9bd\x7fe", "abcde"),
-        ("one\r\ntwo\rthree", "one\ntwothree"),
-        ("\ud800half", "half"),
-        ("  padded \n\n", "padded"),
-    ],
-)
-def test_k5_control_characters(text: str, typed: str) -> None:
-    assert clean(text) == typed
-
-
 def test_k5_a_paste_that_would_escape_does_not(host: FakeHost) -> None:
     pane = host.start_idle()
     framed = message("x\x1b[201~\rRUNBASH\r", "0123456789")
     assert isinstance(framed, str)
     assert send(host, pane.session_id, framed) == Result(Outcome.DELIVERED)
     assert submissions(host) == ["[claire:01234567] x[201~RUNBASH"]
-
-
-@pytest.mark.parametrize("text", ["/clear", "!rm x", "#{x}", "#note", "@file", "&x", "  !ls", "\x1b!ls"])
-def test_k5_a_leading_character_needs_raw(text: str) -> None:
-    refusal = message(text, "0123456789")
-    assert isinstance(refusal, Obstacle) and "--raw" in refusal.why and not refusal.passing
-    assert message(text, "0123456789", raw=True) == clean(text)
-
-
-def test_k5_an_author_cannot_name_itself_out_of_the_paste() -> None:
-    """A member's name is foreign text, and so is the id of its broadcast; both stand in the frame."""
-    framed = keystrokes.message("hello", "ab\x1b[201~\r", "eve\x1b[201~\r\n/clear" + "x" * 99)
-    assert isinstance(framed, str)
-    assert framed == keystrokes.clean(framed) and "\n" not in framed
-    assert framed.startswith("[claire:ab[201~ from eve[201~ /clear") and framed.endswith("] hello") and len(framed) < 80
-
-
-def test_k5_too_long_or_empty() -> None:
-    assert isinstance(message("x" * 100_000, "0123456789"), Obstacle)
-    assert isinstance(message(" \n\x1b ", "0123456789"), Obstacle)
 
 
 def test_raw_commands_are_acknowledged(host: FakeHost) -> None:
@@ -308,10 +273,6 @@ def test_raw_shell_mode(host: FakeHost) -> None:
     pane = host.start_idle()
     assert send(host, pane.session_id, "!rm -r victim") == Result(Outcome.DELIVERED)
     wait_for(lambda: not host.victim.exists(), "the command")
-
-
-def test_the_author_is_named() -> None:
-    assert message("hello", "0123456789", author="apricot") == "[claire:01234567 from apricot] hello"
 
 
 # one sender a pane, one Enter
@@ -348,55 +309,3 @@ def test_a_slow_screen_gets_no_enter(host: FakeHost) -> None:
     result = send(host, pane.session_id)
     assert isinstance(result, Result) and result.outcome is Outcome.REFUSED
     assert submissions(host) == []
-
-
-LONG = "[claire:0] " + "word " * 300
-WRITTEN = [
-    {"display": "[claire:0] hello"},
-    {"display": "[Pasted text #1]", "pastedContents": {"1": {"id": 1, "content": LONG}}},
-    {"display": "[Pasted text #3 +9 lines]", "pastedContents": {"3": {"id": 3, "content": LONG}}},
-]
-
-
-@pytest.mark.parametrize("row", WRITTEN)
-def test_receipts_in_the_history(tmp_path: Path, row: dict[str, Any]) -> None:
-    """As the real 2.1.330 writes them."""
-    (tmp_path / "history.jsonl").write_text(json.dumps({**row, "timestamp": 1_000_000, "sessionId": UUID}) + "\n")
-    text = "[claire:0] hello" if row["display"][1] == "c" else LONG
-    assert keystrokes.submitted([tmp_path], UUID, text, 1_000_000)
-    assert not keystrokes.submitted([tmp_path], UUID, "[claire:1] hello", 1_000_000)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "{",
-        "[]",
-        '{"display":3,"timestamp":2000000}',
-        '{"display":"[Pasted text #1]","pastedContents":[],"timestamp":2000000}',
-    ],
-)
-def test_odd_histories_are_no_receipt(tmp_path: Path, line: str) -> None:
-    (tmp_path / "history.jsonl").write_text(line.replace("{", f'{{"sessionId":"{UUID}",', 1) + "\n")
-    assert not keystrokes.submitted([tmp_path], UUID, "[claire:0] hello", 1_000_000)
-
-
-def test_receipts_in_the_transcript(tmp_path: Path) -> None:
-    """A long paste stands between tags there."""
-    words = f'\n\n<pasted_content id="61b2">\n{LONG}\n</pasted_content id="61b2">\n'
-    record = {"type": "user", "timestamp": "2026-11-22T10:00:00Z", "message": {"role": "user", "content": words}}
-    (tmp_path / "projects" / "p").mkdir(parents=True)
-    (tmp_path / "projects" / "p" / f"{UUID}.jsonl").write_text(json.dumps(record) + "\n")
-    assert keystrokes.submitted([tmp_path], UUID, LONG, 1_795_341_600_000)
-    assert not keystrokes.submitted([tmp_path], UUID, LONG, 1_795_341_700_000)
-
-
-def test_what_was_submitted_long_ago_is_no_receipt(host: FakeHost) -> None:
-    pane = host.start_idle()
-    pane.submit("[claire:0] hello")
-    wait_for(lambda: submissions(host), "history")
-    sent_ms = host.history()[0]["timestamp"]
-    assert keystrokes.submitted([host.config], pane.session_id, "[claire:0] hello", sent_ms)
-    assert not keystrokes.submitted([host.config], pane.session_id, "[claire:0] hello", sent_ms + 60_000)
-    assert not keystrokes.submitted([host.config], UUID, "[claire:0] hello", sent_ms)
-    assert not keystrokes.submitted([host.config], pane.session_id, "[claire:0]", sent_ms)

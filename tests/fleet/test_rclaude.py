@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from claire.fleet import rclaude
-from claire.fleet.keystrokes import Outcome, Result
+from claire.fleet.obstacles import Outcome, Result
 from claire.fleet.rclaude import Contract, Found, Listing
 from claire.fleet.state import State
 from claire.node.errors import UsageError
