@@ -1,6 +1,6 @@
 """The requests and answers of a round as values: what they say, their limits, their checks. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -27,13 +27,17 @@ KeyPair = tuple[KeyText, KeyText]
 
 
 class Ask(NamedTuple):
-    """A request as the protocol sees it. `etag` becomes If-None-Match."""
+    """A request as the protocol sees it. `etag` becomes If-None-Match.
+
+    `meanwhile` is work for the time the answer takes; who carries the request may do it then, once.
+    """
 
     method: str
     path: str
     query: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     etag: str = ""
+    meanwhile: Callable[[], object] | None = None
 
 
 class Answer(NamedTuple):

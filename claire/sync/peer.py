@@ -99,7 +99,12 @@ async def play(node: Node, client: httpx.AsyncClient, peer: Peer, steps: Steps) 
     """Carry the steps of a round to the peer, its answers back; steps run in a thread, they use the disk."""
     answer: Answer | None = None
     while (ask := await asyncio.to_thread(_next, steps, answer)) is not None:
-        answer = await _asked(node, client, peer, ask)
+        meanwhile = asyncio.create_task(asyncio.to_thread(ask.meanwhile)) if ask.meanwhile else None
+        try:
+            answer = await _asked(node, client, peer, ask)
+        finally:
+            if meanwhile is not None:
+                await meanwhile  # what has come is kept, also when nothing more comes
 
 
 def _next(steps: Steps, answer: Answer | None) -> Ask | None:

@@ -5,7 +5,8 @@ No network here: `peer` plays a round over HTTP, the simulation over a simulated
 differ; again until nothing changes. What is remembered of a peer never decides what is sent.
 """
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -171,34 +172,55 @@ def _reason(answer: Answer) -> str:
 
 
 def pull_steps(node: Node, positions: Mapping[str, str], tally: Exchange) -> Steps:
-    """Fetch everything beyond `positions`, page by page, each page stored before the next is asked for."""
-    left = dict(positions)
+    """Fetch everything beyond `positions`, page by page; one page is stored while the next one travels."""
+    left, refused = dict(positions), set[str]()
+    store: Callable[[], set[str]] | None = None
     while left:
         asked = dict(islice(left.items(), POSITIONS_MAX))
-        answer = yield Ask("GET", EVENTS_PATH, after_query(asked, wire.PAGE_EVENTS))
-        batch, blocked = _receive(node, expect(answer), tally)
+        answer = yield Ask("GET", EVENTS_PATH, after_query(asked, wire.PAGE_EVENTS), meanwhile=store)
+        if store is not None:
+            refused |= store()
+        batch = wire.load(expect(answer))
+        store = _later(node, batch, refused, tally)
+        refused |= {error.machine_id for error in batch.malformed}
         if batch.trailer is None:
+            store()
             raise Cut("its answer was cut")
         tally.etag = batch.trailer.etag
         newest = {event.machine_id: event.hlc for event in batch.events}
         for machine_id in asked:
-            if machine_id in blocked or not batch.trailer.more:
+            if machine_id in refused or not batch.trailer.more:
                 del left[machine_id]
             else:
                 left[machine_id] = newest.get(machine_id, left[machine_id])
         if batch.trailer.more and not newest.keys() & asked.keys():
             raise PeerError("it says there is more and sends nothing")
+    if store is not None:
+        store()
+
+
+def _later(node: Node, batch: wire.Batch, refused: set[str], tally: Exchange) -> Callable[[], set[str]]:
+    """Stores a page when first called; the machines of which something was refused.
+
+    A machine of which the page before had something refused is left out: what follows would hide the hole.
+    """
+    sound = batch._replace(events=[event for event in batch.events if event.machine_id not in refused])
+    return cache(lambda: _store(node, sound, tally))
 
 
 def _receive(node: Node, body: bytes, tally: Exchange) -> tuple[wire.Batch, set[str]]:
     """Store a body's events; the machines of which something was refused."""
     batch = wire.load(body)
+    return batch, _store(node, batch, tally)
+
+
+def _store(node: Node, batch: wire.Batch, tally: Exchange) -> set[str]:
     receipt = node.receive(batch.events)
     tally.received += receipt.accepted
     tally.duplicate += receipt.duplicate
     tally.refused += [(refusal.uuid, refusal.why) for refusal in receipt.refused]
     tally.refused += [(error.uuid, error.message) for error in batch.malformed]
-    return batch, {r.machine_id for r in receipt.refused} | {error.machine_id for error in batch.malformed}
+    return {refusal.machine_id for refusal in receipt.refused} | {error.machine_id for error in batch.malformed}
 
 
 def push_steps(node: Node, positions: Mapping[str, str], tally: Exchange) -> Steps:

@@ -198,6 +198,8 @@ class World:
             self.changed(node)
 
     def _send(self, node: SimNode, boot: int, peer: str, steps: Steps, tally: Exchange, ask: Ask) -> None:
+        if ask.meanwhile is not None:
+            ask.meanwhile()
         fate = self.rng.choice(FATES) if self.faults and self.rng.random() < self.fault_rate else ""
         self.requests += 1
         self.bytes += len(ask.body) + len(ask.etag) + sum(len(a) + len(b) + 2 for a, b in ask.query)
