@@ -349,12 +349,26 @@ def test_c1_watch_is_live_inert_and_leaves_the_terminal_as_it_was(env: dict[str,
     assert [row["title"] for row in msgspec.json.decode(done.stdout)["data"]] == ["arrives while looking"]
 
 
-def test_c3_ctrl_c_leaves_watch_and_its_screen(env: dict[str, str]) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_c3_a_signal_leaves_watch_and_its_screen(number: int, code: int, env: dict[str, str]) -> None:
     watch = Live(["watch"], env)
     watch.until("OPEN TASKS")
-    watch.process.send_signal(signal.SIGINT)
-    assert watch.end() == 130
+    watch.process.send_signal(number)
+    assert watch.end() == code
     assert watch.sent.endswith("\x1b[?25h\x1b[?1049l")
+
+
+def test_c3_ctrl_z_gives_the_screen_back_and_fg_takes_it_again(env: dict[str, str]) -> None:
+    watch = Live(["watch"], env)
+    watch.until("OPEN TASKS")
+    watch.process.send_signal(signal.SIGTSTP)
+    watch.until("\x1b[?1049l")
+    _, status = os.waitpid(watch.process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status), watch.sent[-300:] + b"".join(_until_closed(watch.fd)).decode()
+    watch.process.send_signal(signal.SIGCONT)
+    watch.until("OPEN TASKS")
+    watch.press("q")
+    assert watch.end() == 0
 
 
 def test_c2_watch_without_a_terminal_says_what_to_use(env: dict[str, str]) -> None:

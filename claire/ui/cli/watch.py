@@ -11,7 +11,6 @@ import sys
 import termios
 import time
 import tty
-from contextlib import contextmanager
 
 from claire.node import names, tasks
 from claire.node.errors import ClaireError, UsageError
@@ -49,8 +48,8 @@ def watch(ctx: Context, project: str | None, group: str | None) -> Result:
         _stream(ctx, project, group)
     if not (sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty()):
         raise UsageError("claire watch needs a terminal", "claire status, claire log -f or claire watch --json")
-    with _screen(sys.stdin.fileno()):
-        _live(ctx, project, group)
+    with _Screen(sys.stdin.fileno()) as screen:
+        _live(ctx, screen, project, group)
     return Result(None, [])
 
 
@@ -68,18 +67,18 @@ def _look(ctx: Context, project: str | None, group: str | None) -> Row:
     return data
 
 
-def _live(ctx: Context, project: str | None, group: str | None) -> None:
-    board, drawn, version = Board(), "", -1
+def _live(ctx: Context, screen: _Screen, project: str | None, group: str | None) -> None:
+    board, drawn, version = Board(), ("", 0), -1
     while True:
         view = ctx.view()
         current = _version(ctx)
         if current != version:
             board.feed(_look(ctx, project, group))
             version = current
-        screen = _painted(board, view)
-        if screen != drawn:
-            write(screen)
-            drawn = screen
+        painted = _painted(board, view), screen.taken
+        if painted != drawn:
+            write(painted[0])
+            drawn = painted
         for key in _keys(LOOK_S):
             action = board.key(key, view)
             if action is not None and action[0] == "quit":
@@ -127,7 +126,12 @@ def _detail(ctx: Context, view: View, kind: str, id: str) -> list[text.Line]:
 def _keys(wait_s: float) -> list[str]:
     """The keys pressed, as soon as there are any; none when the time is over."""
     fd = sys.stdin.fileno()
-    if not select.select([fd], [], [], wait_s)[0]:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTSTP})
+    try:
+        pressed_any = bool(select.select([fd], [], [], wait_s)[0])
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTSTP})
+    if not pressed_any:
         return []
     pressed = os.read(fd, KEY_BYTES_MAX).decode(errors="ignore")
     if not pressed:
@@ -135,31 +139,49 @@ def _keys(wait_s: float) -> list[str]:
     return [ESCAPES.get(key, key) for key in KEY.findall(pressed)]
 
 
-@contextmanager
-def _screen(fd: int) -> Iterator[None]:
-    """The terminal's other screen, keys unbuffered; given back however this ends, and while suspended."""
-    before = termios.tcgetattr(fd)
+class _Screen:
+    """The terminal's other screen, keys unbuffered; given back however this ends, and while suspended.
 
-    def take() -> None:
-        tty.setcbreak(fd)
+    Ctrl-Z is heard only while waiting for keys, where nothing is half-written.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.before = termios.tcgetattr(fd)
+        self.taken = 0  # how often; what was drawn before the last time is gone
+
+    def __enter__(self) -> _Screen:
+        self.handlers = {
+            signal.SIGTSTP: signal.signal(signal.SIGTSTP, self._suspend),
+            **{number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)},
+        }
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTSTP})
+        self._take()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._give_back()
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTSTP})
+
+    def _take(self) -> None:
+        tty.setcbreak(self.fd)
         write(ENTER_SCREEN)
+        self.taken += 1
 
-    def give_back() -> None:
+    def _give_back(self) -> None:
         write(LEAVE_SCREEN)
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        termios.tcsetattr(self.fd, termios.TCSADRAIN, self.before)
 
-    def suspend(_signal: int, _frame: FrameType | None) -> None:
-        give_back()
+    def _suspend(self, _number: int, _frame: FrameType | None) -> None:
+        self._give_back()
         os.kill(os.getpid(), signal.SIGSTOP)
-        take()
+        self._take()
 
-    was = signal.signal(signal.SIGTSTP, suspend)
-    take()
-    try:
-        yield
-    finally:
-        give_back()
-        signal.signal(signal.SIGTSTP, was)
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def _stream(ctx: Context, project: str | None, group: str | None) -> NoReturn:
