@@ -35,7 +35,7 @@ def run_node(home: Home, settings: Settings, say: Say, *, sign_in: bool = False)
     check_host(settings.host)
     notify.check(settings.notify)
     logs.configure(os.environ)
-    with Node(home) as node, alone(home):
+    with Node(home, progress=lambda folded: say(f"upgrading: {folded:,} events read")) as node, alone(home):
         if node.read_only is not None:
             raise node.read_only
         with node.reading() as db:

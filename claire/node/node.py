@@ -89,8 +89,11 @@ class Node:
         *,
         now_ms: Callable[[], int] = wall_ms,
         entropy: Callable[[int], bytes] = os.urandom,
+        progress: Callable[[int], None] | None = None,
     ) -> None:
         """Open the node in `home`. NoDatabase, Corrupt or StorageError say what is in the way.
+
+        The first opening after an upgrade replays the log; `progress` hears how many events are folded.
 
         Where only writing is impossible (a newer Claire's database, a disk that is read-only), `read_only` says why,
         and every `writing` raises it.
@@ -109,7 +112,7 @@ class Node:
             self.read_only = error
         else:
             if version < SCHEMA_VERSION:
-                self._upgrade()
+                self._upgrade(progress)
         self.machine_id: str = store.machine_id(self._writer, home.database)
 
     def _open(self) -> sqlite3.Connection:
@@ -229,7 +232,7 @@ class Node:
         signature = self.identity.sign_text(message)
         return Event(uuid, stamp, self.machine_id, body.wire_name, payload, created_at, signature)
 
-    def _upgrade(self) -> None:
+    def _upgrade(self, progress: Callable[[int], None] | None) -> None:
         """Rebuild the projections for this Claire, whole or not at all."""
         with store.words(self.home.database), self._locked():
             db = self._writer
@@ -237,7 +240,7 @@ class Node:
             try:
                 if store.version(db, self.home.database) < SCHEMA_VERSION:
                     store.remake_projections(db)
-                    replay_events(db)
+                    replay_events(db, progress)
                     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
                 db.execute("COMMIT")
             except BaseException:

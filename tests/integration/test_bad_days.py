@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -419,7 +420,10 @@ def test_d10_an_interrupted_upgrade_leaves_the_old_state(node: Node, monkeypatch
         Node(node.home)
     monkeypatch.undo()
     assert len(titles(node)) == 40
-    with Node(node.home) as upgraded:
+    told: list[int] = []
+    monkeypatch.setattr("claire.node.fold.REPLAY_BATCH_EVENTS", 10)
+    with Node(node.home, progress=told.append) as upgraded:
+        assert told == [10, 20, 30, 40]
         sound(upgraded)
         assert len(titles(upgraded)) == 40
 
@@ -475,3 +479,38 @@ def test_members_are_the_ones_pinned_after_recovery(make_node: Make, monkeypatch
     recovery.recover(home, "a", 0)
     with Node(home) as healed, healed.reading() as db:
         assert members.keys(db).keys() == {a.machine_id, b.machine_id}
+
+
+@needs_root
+def test_d3_the_daemon_stays_up_while_the_disk_is_full_and_goes_on_after(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1400k", "none", str(disk)], check=True)
+    a, b = ProcessNode(disk, "a"), ProcessNode(tmp_path, "b")
+    a.log = tmp_path / "a.log"
+    try:
+        a.start()
+        b.start()
+        pair(b, a)
+        until(lambda: equal(a, b))
+        b.claire("project", "new", "api")
+        until(lambda: equal(a, b))
+        filler = disk / "filler"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while file.write(b"x" * 4096):
+                pass
+        for n in range(3):
+            b.claire("task", "add", "api", f"t{n}", "--desc", "x" * 40_000)
+        ends = time.monotonic() + 10
+        while time.monotonic() < ends:  # long enough for every loop of the daemon to meet the full disk
+            assert a.process is not None and a.process.poll() is None, a.log.read_text()
+            time.sleep(0.2)
+        assert a.json("project", "list") and not equal(a, b)
+        filler.unlink()
+        until(lambda: equal(a, b), 60, a.log.read_text)
+        assert len(a.log.read_text().splitlines()) < 50, a.log.read_text()
+        assert a.stop() < 5 and b.stop() < 5
+    finally:
+        a.kill()
+        b.kill()
+        subprocess.run(["umount", "-l", str(disk)], check=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Show = Callable[["View"], Iterable[Line | str]]
 
 COLUMNS_DEFAULT = 80
+UPGRADE_NOTE_EVENTS = 50_000
 STDIN_BYTES_MAX = 64 * 1024  # what an event holds
 
 
@@ -89,7 +90,7 @@ class Context:
         if self._node is None:
             from claire.node.node import Node
 
-            self._node = Node(self.home)
+            self._node = Node(self.home, progress=self.upgrading)
         return self._node
 
     @property
@@ -148,6 +149,11 @@ class Context:
         view = self.view()
         painted = text.paint(show(view) if callable(show) else show, view.colour)
         return painted.translate(text.ASCII) if view.plain_ascii else painted
+
+    def upgrading(self, folded: int) -> None:
+        """A short replay says nothing."""
+        if folded % UPGRADE_NOTE_EVENTS == 0:
+            self.note(f"upgrading this database: {folded:,} events read")
 
     def note(self, line: str | Line | list[Span]) -> None:
         from claire.ui import text
