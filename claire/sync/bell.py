@@ -52,9 +52,11 @@ async def listen(node: Node, touched: Bell, changed: Bell) -> None:
         loop.add_reader(sock, _answer_door, sock, door)
     try:
         version, etag = _version(poll), await asyncio.to_thread(_etag, node)
+        heard = door.rung
         while True:
-            rung = await door.wait(POLL_S)
-            if (now := _version(poll)) == version and not rung:
+            await door.wait(POLL_S, heard)
+            rang, heard = door.rung != heard, door.rung
+            if (now := _version(poll)) == version and not rang:
                 continue
             version = now
             touched.ring()

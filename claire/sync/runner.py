@@ -19,7 +19,7 @@ from claire.sync.bell import Bell
 from claire.sync.discovery import Suggestion, address_book
 from claire.sync.gossip import Gossip
 from claire.sync.peer import NETWORK_ERRORS, Busy, Peer, exchange, wait_for_change
-from claire.sync.round import Exchange, Steps, exchange_steps, news_steps
+from claire.sync.round import Exchange, PeerError, Steps, exchange_steps, news_steps
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
@@ -99,13 +99,12 @@ class Runner:
         try:
             while True:
                 rung = self._wake.rung
+                self._start_due()  # what woke us first; who else there is can wait a moment
                 await self._look_around()
                 if abs(_lag() - asleep) > SLEEP_S:
                     self.gossip.woke(time.monotonic())
                 asleep = _lag()
-                now = time.monotonic()
-                for name in self.gossip.due(now):
-                    self._tasks[name] = asyncio.create_task(self._contact(name))
+                self._start_due()
                 pause = self.gossip.next_at(time.monotonic()) - time.monotonic()
                 await self._wake.wait(max(0.01, min(pause, TICK_S_MAX)), rung)
         finally:
@@ -113,6 +112,10 @@ class Runner:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _start_due(self) -> None:
+        for name in self.gossip.due(time.monotonic()):
+            self._tasks[name] = asyncio.create_task(self._contact(name))
 
     def contacted(self, machine_id: str) -> None:
         """A member made a request here."""
@@ -188,7 +191,7 @@ class Runner:
 
     async def _contact(self, name: str) -> None:
         """One exchange, from start to what gossip and people are told of it."""
-        steps = partial(news_steps, agreed=self._agreed.pop(name, {}))
+        steps = partial(self._steps, name, self._agreed.pop(name, {}))
         try:
             outcome = await attempt(self.node, self.client, list(self.addresses.get(name, [])), steps)
             self._heed(name, outcome)
@@ -198,6 +201,13 @@ class Runner:
         finally:
             self._tasks.pop(name, None)
             self._wake.ring()
+
+    def _steps(self, name: str, agreed: dict[str, str], node: Node, tally: Exchange) -> Steps:
+        """A round, unless the peer was cut off a moment ago."""
+        with node.reading() as db:
+            if name in members.revoked(db) or name in members.suspended(db, node.machine_id):
+                raise PeerError("it was cut off", 403)
+        yield from news_steps(node, tally, agreed)
 
     def _heed(self, name: str, outcome: Outcome) -> None:
         now, done = time.monotonic(), outcome.exchange

@@ -1,0 +1,64 @@
+"""A commit by any process is heard at once by the doorbell, and soon without it."""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from claire.node import projects
+from claire.node.node import Node
+from claire.sync import bell as bell_module
+from claire.sync.bell import POLL_S, Bell, listen
+
+
+@asynccontextmanager
+async def listening(node: Node) -> AsyncIterator[tuple[Bell, Bell]]:
+    touched, changed = Bell(), Bell()
+    task = asyncio.create_task(listen(node, touched, changed))
+    await asyncio.sleep(0.1)
+    try:
+        yield touched, changed
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_a_commit_rings_at_once(node: Node) -> None:
+    async with listening(node) as (touched, changed):
+        for number in range(20):
+            rung = changed.rung
+            start = time.monotonic()
+            await asyncio.to_thread(projects.create, node, f"p{number}")
+            assert await changed.wait(POLL_S * 5, rung)
+            assert time.monotonic() - start < POLL_S * 0.9
+        assert touched.rung >= changed.rung
+    assert not os.path.exists(node.home.doorbell)
+
+
+async def test_a_commit_of_nothing_but_local_rows_touches_and_changes_nothing(node: Node) -> None:
+    async with listening(node) as (touched, changed):
+        rung = touched.rung
+        with node.writing() as tx:
+            tx.db.execute("INSERT INTO meta VALUES ('test', '1')")
+        assert await touched.wait(POLL_S * 5, rung)
+        assert changed.rung == 0
+
+
+async def test_without_a_doorbell_polling_notices(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bell_module, "_open_doorbell", lambda path: None)
+    async with listening(node) as (_, changed):
+        await asyncio.to_thread(projects.create, node, "api")
+        assert await changed.wait(POLL_S * 5, 0)
+
+
+async def test_a_waiter_misses_nothing_that_rang_while_it_did_not_wait() -> None:
+    bell = Bell()
+    before = bell.rung
+    bell.ring()
+    assert await bell.wait(0, before)
+    assert not await bell.wait(0.01)
