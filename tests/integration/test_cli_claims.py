@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from claire.config import Home
 from claire.node import claims, log, overview, projects, setup, tasks
 from claire.node.node import Node, wall_ms
 from tests.conftest import befriend
-from tests.integration.test_cli_work import SECOND, SESSION, Claire
+from tests.integration.test_cli_work import ROOT, SECOND, SESSION, Claire
 
 
 @pytest.fixture
@@ -88,3 +90,18 @@ def test_status_lists_sessions_that_stalled_but_not_those_of_a_silent_host(clair
     assert overview.stalled(data["sessions"], silent, wall_ms()) == []
     claire.observe(session_uuid=stuck, tmux_name="three", since_ms=long_ago, last_seen_ms=wall_ms())
     assert claire.data("status")["stalled"] == []
+
+
+def test_of_many_claims_at_once_on_one_host_one_wins(claire: Claire) -> None:
+    """Here there is a lock: the database. Contested claims come only from hosts that could not talk."""
+    task = claire.data("task", "add", "api", "fix it")["id"]
+    argv = [sys.executable, "-m", "claire", "task", "claim", task, "--session"]
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    racers = [
+        subprocess.Popen([*argv, session], env=claire.env, cwd=ROOT, **silent) for session in (SESSION, SECOND) * 3
+    ]
+    codes = [racer.wait(60) for racer in racers]
+    [held] = claire.data("task", "show", task)["assignments"]
+    won = 0 if held["current_session"] == SESSION else 1
+    assert codes[won::2] == [0, 0, 0] and codes[1 - won :: 2] == [5, 5, 5]
+    assert claire.data("conflicts") == []
