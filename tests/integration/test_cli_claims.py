@@ -96,12 +96,12 @@ def test_of_many_claims_at_once_on_one_host_one_wins(claire: Claire) -> None:
     """Here there is a lock: the database. Contested claims come only from hosts that could not talk."""
     task = claire.data("task", "add", "api", "fix it")["id"]
     argv = [sys.executable, "-m", "claire", "task", "claim", task, "--session"]
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    racers = [
-        subprocess.Popen([*argv, session], env=claire.env, cwd=ROOT, **silent) for session in (SESSION, SECOND) * 3
-    ]
-    codes = [racer.wait(60) for racer in racers]
+    codes = [racer.wait(60) for racer in [_started([*argv, one], claire.env) for one in (SESSION, SECOND) * 3]]
     [held] = claire.data("task", "show", task)["assignments"]
     won = 0 if held["current_session"] == SESSION else 1
     assert codes[won::2] == [0, 0, 0] and codes[1 - won :: 2] == [5, 5, 5]
     assert claire.data("conflicts") == []
+
+
+def _started(argv: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(argv, env=env, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
