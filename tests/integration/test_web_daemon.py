@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.nodes import ProcessNode
+from tests.integration.nodes import ProcessNode, equal, pair, until
 from tests.ui.web.served import Server
 
 
@@ -102,3 +102,27 @@ def test_w8_nothing_but_loopback_is_open_without_peers(node: ProcessNode) -> Non
         ]
         listening = [line[1] for line in lines if line[3] == "0A" and line[9] in inodes]
         assert [address.partition(":")[0] for address in listening] == ["0100007F"]
+
+
+def test_the_page_of_peers_says_when_two_nodes_agree(tmp_path: Path) -> None:
+    """And when one of them is gone: what it held stays on every page."""
+    a, b = ProcessNode(tmp_path, "alpha"), ProcessNode(tmp_path, "beta")
+    try:
+        a.start(), b.start()
+        pair(a, b)
+        a.sync_url(), b.sync_url()
+        b.claire("project", "new", "from-beta")
+        until(lambda: equal(a, b))
+        origin, _, cookie = sign_in(a)
+
+        def page(path: str) -> str:
+            return server(origin).ask("GET", path, f"Cookie: {cookie}").text
+
+        until(lambda: "agreed" in page("/peers"), why=lambda: page("/peers"))
+        assert "from-beta" in page("/")
+        b.kill()
+        a.claire("project", "new", "without-beta")
+        until(lambda: "agreed" not in page("/peers"), why=lambda: page("/peers"))
+        assert "from-beta" in page("/projects") and "without-beta" in page("/projects")
+    finally:
+        a.kill(), b.kill()
