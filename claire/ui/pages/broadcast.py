@@ -1,10 +1,11 @@
 """`/broadcast`: text for the sessions of a project or group: compose, confirm who gets it, see what became of it."""
 
+import re
 from sqlite3 import Connection
 from typing import TYPE_CHECKING, Any
 
 from claire.node import broadcasts, groups, members, projects
-from claire.node.errors import NotFound
+from claire.node.errors import NotFound, UsageError
 from claire.node.rows import Row
 from claire.ui.ask import Ask, Done, Shown
 from claire.ui.pages import fleet
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from claire.node.node import Node
 
 BROADCASTS_SHOWN = 20
+ONCE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # the id a broadcast gets, however often it is sent
 
 
 def compose(db: Connection, ask: Ask) -> dict[str, Any]:
@@ -80,5 +82,7 @@ def send(node: "Node", ask: Ask) -> Done | Shown:
             "minutes": broadcasts.EXPIRY_MS // 60_000,
         }
         return Shown("broadcast_confirm.html", context)
+    if not ONCE.fullmatch(ask.one("once")):
+        raise UsageError("this form was not made here", "begin again at /broadcast")
     sent = broadcasts.send(node, to, text, raw=raw, broadcast_id=ask.one("once"), only=ask.many("seen"))
     return Done(f"On its way to {len(targets)}.", go=f"/broadcast/{sent['id']}")

@@ -122,6 +122,8 @@ def test_k8_a_broadcast_is_confirmed_and_sent_once(site: Site) -> None:
     assert site.one("SELECT count(*) FROM broadcasts") == before
     fields = dict(re.findall(r'name="(seen|once|to|text|raw)" value="([^"]*)"', text))
     assert site.post("/broadcast", **fields | {"seen": "somebody else"})[0] == 409
+    for once in ("", "x\r\nSet-Cookie: a=b", "../projects", fields["once"].upper() + "x"):
+        assert site.post("/broadcast", **fields | {"once": once})[0] == 422
     for _ in range(3):
         reply = site.post("/broadcast", **fields)
         assert reply[0] == 204
