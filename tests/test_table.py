@@ -13,14 +13,7 @@ from tests.table import PLAIN, POINTS, ROWS, STAR, STARRED, outcomes, rows_of, s
 
 TESTS = Path(__file__).resolve().parent
 SHARED = Path(os.environ.get("CLAIRE_SHARED", TESTS.parent.parent / "shared"))
-NOT_YET: dict[str, str] = {
-    "d3": "the disk that fills up: with the other storage faults",
-    "d4": "read-only and wrong owner: with the other storage faults",
-    "d5": "damaged files: with `claire doctor`",
-    "d9": "clocks: with the other storage faults",
-    "n4": "a million events: with the soak",
-    "n5": "signals: with the soak",
-}  # row -> why it has no test yet; it only shrinks
+NOT_YET: dict[str, str] = {}  # row -> why it has no test yet; it only shrinks
 
 
 @cache

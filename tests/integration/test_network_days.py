@@ -1,18 +1,24 @@
-"""Rows N3 and N5: requests that drip in for ever, and signals at any moment."""
+"""Rows N3-N5: requests that drip in for ever, a first sync cut again and again, signals at any moment."""
 
+import os
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from benchmarks.data import Author
+from claire.node import log
 from claire.node.node import Node
 from tests.integration.nodes import STOP_S, ProcessNode, equal, pair, until
 from tests.node.test_node import sound, spawn
 
+FIRST_SYNC_EVENTS = int(os.environ.get("CLAIRE_TEST_FIRST_SYNC", "20000"))
+FIRST_SYNC_KILLS = 20 if FIRST_SYNC_EVENTS >= 1_000_000 else 4
 DRIP_S_MAX = 40.0  # 30 s of patience, and a busy machine
 ANSWER_S_MAX = 5.0
 
@@ -106,6 +112,43 @@ def test_n5_a_signal_in_the_middle_of_an_exchange_ends_it_in_time_whole(
         sound(node)
     b.start()
     until(lambda: equal(a, b))
+
+
+def test_n4_a_first_sync_that_is_killed_again_and_again_resumes_in_bounded_memory(
+    make: Callable[[str], ProcessNode],
+) -> None:
+    """A million events of the nightly run take minutes; by default it is enough of them for several pages."""
+    a, b = make("a"), make("b")
+    pair(a, b)
+    until(lambda: equal(a, b))
+    b.stop()
+    with Node(a.home) as node:
+        author = Author(node, node.now_ms())
+        for start in range(0, FIRST_SYNC_EVENTS, 10_000):
+            node.receive(list(author.events(min(10_000, FIRST_SYNC_EVENTS - start))))
+    b.start()
+    rss: list[int] = []
+
+    def watched() -> None:
+        for one in (a, b):
+            if one.process is not None:
+                rss.append(int(Path(f"/proc/{one.process.pid}/statm").read_text().split()[1]))
+
+    def has_more_than(held: int) -> bool:
+        watched()
+        return b.count() > held
+
+    kills = 0
+    while kills < FIRST_SYNC_KILLS and (held := b.count()) < FIRST_SYNC_EVENTS:
+        until(partial(has_more_than, held), 120, b.log.read_text)
+        b.kill()
+        assert b.count() > held
+        b.start()
+        kills += 1
+    until(lambda: has_more_than(0) and equal(a, b), 600, a.log.read_text)
+    assert kills and max(rss) * os.sysconf("SC_PAGE_SIZE") < 150 * 1024**2
+    with Node(b.home) as node, node.reading() as db:
+        assert log.recount(db) == {machine: row for machine, row in log.index(db).items() if row.count}
 
 
 def test_n5_a_command_that_is_interrupted_leaves_nothing_half_done(tmp_path: Path) -> None:
