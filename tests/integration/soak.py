@@ -18,7 +18,7 @@ from pathlib import Path
 
 from claire.node import log, projects, sessions, tasks, updates
 from claire.node.node import Node
-from tests.integration.nodes import ProcessNode, equal, pair, until
+from tests.integration.nodes import STOP_S, ProcessNode, equal, pair, until
 from tests.node import events as made
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -163,7 +163,10 @@ def run(root: Path, for_s: float, seed: int) -> bool:
         until(lambda: equal(*nodes), CALM_S_MAX, lambda: "\n".join(node.log.read_text()[-2000:] for node in nodes))
         calm_s = time.monotonic() - start - for_s
         flat = report(samples, load.written, troubles.count, calm_s)
-        return flat and all(replays(Node(node.home)) for node in nodes) and all(node.stop() < 5 for node in nodes)
+        differing = [f"{node.name}: {why}" for node in nodes for why in differs(Node(node.home))]
+        slow = [f"{node.name} took {took:.1f} s to stop" for node in nodes if (took := node.stop()) > STOP_S]
+        print("\n".join([*differing, *slow]))
+        return flat and not differing and not slow
 
 
 def report(samples: list[tuple[int, int]], written: int, troubles: dict[str, int], calm_s: float) -> bool:
@@ -177,11 +180,18 @@ def report(samples: list[tuple[int, int]], written: int, troubles: dict[str, int
     return rss[1] - rss[0] < RSS_GROWTH_BYTES_MAX and fds[1] - fds[0] <= FDS_GROWTH_MAX
 
 
-def replays(node: Node) -> bool:
+def differs(node: Node) -> list[str]:
+    """Tables that say something else than the log replayed, and the index if it does."""
     with node, node.writing() as tx:
         counted = {machine: row for machine, row in log.index(tx.db).items() if row.count}
+        found = [] if log.recount(tx.db) == counted else ["the index is not that of the events"]
         before = made.tables(tx.db)
-        return log.recount(tx.db) == counted and made.replayed(tx.db) == before
+        after = made.replayed(tx.db)
+        return found + [
+            f"{table} replays otherwise, as in {sorted(set(map(repr, before[table])) ^ set(map(repr, rows)))[:4]}"
+            for table, rows in after.items()
+            if rows != before[table]
+        ]
 
 
 def main() -> int:
