@@ -102,6 +102,9 @@ def test_errors_are_said_in_words(site: Site) -> None:
         status, text = site.get(path)
         assert status == 404 and 'class="notice"' in text, path
     assert site.get("/log?before=x&about=%27%22%3E&span=9")[0] == 200
+    endless = "9" * 5_000  # more digits than Python turns into a number
+    assert site.get(f"/log?before={endless}")[0] == 200
+    assert site.post(f"/tasks/{task}", priority=endless)[0] == 422
 
 
 def test_a_conflict_is_settled_by_one_click(site: Site) -> None:
