@@ -281,8 +281,8 @@ COMMANDS = [
         "claire.ui.cli.groups:add",
         "Name a set of sessions by a pattern.",
         Argument("name", "What it is called."),
-        Argument("pattern", "Part of a folder, or a host or session name."),
-        examples=["claire group add backend /srv/api"],
+        Argument("pattern", "Part of a folder, host or session name; cwd:, host: or session: before it says which."),
+        examples=["claire group add backend /srv/api", "claire group add gpus host:gpu"],
         group=WORK,
     ),
     Command(
