@@ -200,13 +200,13 @@ class Play:
 
 
 def demo(say: Say, *, quick: bool, for_s: float | None) -> None:
-    """Play the story, go on living until Ctrl-C (or for so long), and tidy up, however it ends."""
+    """Play the story, go on living for so long, and tidy up, however it ends."""
     stage = Stage()
     say(f"claire demo: three nodes in {stage.root}, which is removed at the end")
     try:
         play = Play(stage, say, quick=quick)
         play.run()
-        if not quick:
+        if for_s != 0:
             play.invite()
             play.live(play.began + for_s if for_s is not None else float("inf"), Random())
     except KeyboardInterrupt:

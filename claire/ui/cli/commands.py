@@ -464,7 +464,7 @@ COMMANDS = [
         "claire.ui.cli.nodes:demo",
         "Three nodes with pretended sessions on this host, one story, nothing left behind.",
         Option("--quick", "The story without pauses, then the end.", kind=bool),
-        Option("--for", "End by itself after so long: 60s, 5m.", name="for_"),
+        Option("--for", "End after so long: 60s, 5m; at a terminal it goes on until Ctrl-C.", name="for_"),
         examples=["claire demo", "claire demo --for 60s", "claire demo --quick"],
         group=LOOK,
     ),

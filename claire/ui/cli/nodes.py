@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from claire.ui import text
 from claire.ui.cli.context import Context, Result
 
@@ -64,7 +66,10 @@ def demo(ctx: Context, quick: bool, for_: str | None) -> Result:
     """Returns when the story, or the person in front of it, has come to an end."""
     from claire.ui.cli.when import length
 
-    for_s = None if for_ is None else length(for_) / 1000
+    if for_ is not None:
+        for_s: float | None = length(for_) / 1000
+    else:  # where nobody sits who could press Ctrl-C, the story is all
+        for_s = None if sys.stdout.isatty() and not quick else 0.0
     ctx.wiring.demo(lambda line: ctx.print({"said": line}, [line]), quick=quick, for_s=for_s)
     return Result(None, [])
 
