@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from claire.node import broadcasts, members, overview
+from claire.node.errors import UsageError
 from claire.ui import qr, text
 from claire.ui.cli.context import Context, Result, View
 from claire.ui.cli.when import moment
@@ -28,6 +29,8 @@ def sync(ctx: Context, peer: str | None, ssh: str | None, pair: bool, stdio: boo
         from claire.ui.cli import syncing
 
         return syncing.watch(ctx, peer, _synced)
+    if pair and ssh is None:
+        raise UsageError("--pair goes with --ssh", "claire sync --ssh HOST --pair, or claire peer add HOST")
     by_ssh = ssh is not None
     rows = (
         [ctx.wiring.sync_over_ssh(ctx.node, ssh, admit=pair)]
