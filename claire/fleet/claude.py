@@ -106,6 +106,11 @@ class Registry:
     def __init__(self) -> None:
         self._known: dict[str, tuple[tuple[int, int, int], Entry | None]] = {}
 
+    @property
+    def paths(self) -> list[str]:
+        """The files there were at the last reading."""
+        return list(self._known)
+
     def read(self, homes: Iterable[Path]) -> list[Entry]:
         """All entries, dead ones too: `alive` tells them apart."""
         seen = {path: home for home in homes for path in _files(home)}

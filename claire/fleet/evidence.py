@@ -38,9 +38,9 @@ class Evidence:
             del self._tails[session_id], self._paths[session_id]
 
 
-def of_seat(seat: Seat, reports: Reports, tail: Tail | None, servers_answered: bool) -> Judgement:
+def of_seat(seat: Seat, reports: Reports, tail: Tail | None) -> Judgement:
     """What one live session does. The screen is asked only where nobody better knows."""
-    if seats.orphaned(seat, servers_answered):
+    if seats.orphaned(seat):
         return Judgement(State.ORPHANED, "tmux", 0, Confidence.HIGH)
     entry = seat.entry
     claims = [

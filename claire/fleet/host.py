@@ -56,6 +56,8 @@ class Host:
     monotonic: Callable[[], float] = time.monotonic
     homes_seen: list[Path] = field(default_factory=list)  # at the last look
     _found_homes: set[str] = field(default_factory=set)
+    _found_sockets: dict[str, None] = field(default_factory=dict)
+    _asked: set[tuple[int, str]] = field(default_factory=set)
     _silent: dict[str, tuple[float, str]] = field(default_factory=dict)  # until when, and what it was
 
     def _look_for_homes(self) -> list[Path]:
@@ -68,9 +70,10 @@ class Host:
 
     def look(self, session_of: Callable[[int, str], str] = _as_registered) -> Sight:
         """`session_of(pid, registered)` corrects what the registry says, where hooks know better."""
-        panes, problems = self._panes()
         live, ended = self._entries(self.registry.read(self._look_for_homes()))
         live = [(_corrected(entry, session_of), process) for entry, process in live]
+        self._learn_sockets(live)
+        panes, problems = self._panes()
         taken = {process.tty for _, process in live}
         free = {pane.device for pane in panes if pane.device and not pane.dead} - taken
         named, unnamed = self._unregistered(free, {process.pid for _, process in live}, session_of)
@@ -84,7 +87,7 @@ class Host:
 
     def _panes(self) -> tuple[list[Pane], list[str]]:
         panes, problems = [], []
-        for socket in tmux.sockets(self.env):
+        for socket in dict.fromkeys((*tmux.sockets(self.env), *self._found_sockets)):
             if self.monotonic() < self._silent.get(socket, (0.0, ""))[0]:
                 problems.append(self._silent[socket][1])
                 continue
@@ -123,6 +126,15 @@ class Host:
             entry = _corrected(_entry_of(process, argv), session_of)
             (named if entry.session_id else unnamed).append((entry, process))
         return named, unnamed
+
+    def _learn_sockets(self, live: Living) -> None:
+        """A server of another folder or name: who runs in it knows where it is. Asked once for each process."""
+        for _, process in live:
+            if (process.pid, process.start) not in self._asked:
+                self._asked.add((process.pid, process.start))
+                socket = processes.environment(process.pid).get("TMUX", "").split(",")[0]
+                if socket:
+                    self._found_sockets[socket] = None
 
     def _learn_home(self, pid: int) -> None:
         home = processes.environment(pid).get("CLAUDE_CONFIG_DIR", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from claire.config import Home
-from claire.fleet import evidence, lineage, processes, remote
+from claire.fleet import evidence, lineage, processes, remote, seats
 from claire.fleet.evidence import Evidence
 from claire.fleet.host import Host, Sight
 from claire.fleet.rclaude import Listing
@@ -24,6 +25,7 @@ from claire.node.rows import Row
 from claire.node.sessions import Observation
 
 CRASH_SHOWN_MS = 24 * 3_600_000
+DYING_S = 1.0
 DISPUTED_MS = 15_000  # another node on this host gets so long to record what both see
 _DEFAULT_SOCKET = "default"
 
@@ -56,6 +58,7 @@ class Observer:
     env: Mapping[str, str]
     elsewhere: Callable[[], Listing] = Listing  # sessions that only rclaude can see
     evidence: Evidence = field(default_factory=Evidence)
+    sleep: Callable[[float], None] = time.sleep
     _disputed: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -72,8 +75,11 @@ class Observer:
         self.host.more_homes = tuple(sorted({home for _, home in held.values() if home}))
         reports = self.spool.read()
         sight = self.host.look(reports.session_of)
+        if _some_lost_their_terminal(sight, known):
+            self.sleep(DYING_S)
+            sight = self.host.look(reports.session_of)
         self._link(sight, held, known, reports)
-        seen = [self._seen(places, known, name, reports, sight) for places in _by_session(sight).values()]
+        seen = [self._seen(places, known, name, reports) for places in _by_session(sight).values()]
         lost = self._lost(sight, held, known)
         listing = self.elsewhere()
         away = remote.observations(
@@ -91,14 +97,11 @@ class Observer:
         for found in lineage.successions(sight.seats, before, known.__contains__, reports, processes.arguments):
             sessions.succeed(self.node, found.old, found.new, found.reason)
 
-    def _seen(
-        self, places: Sequence[Seat], known: Mapping[str, Row], name: str, reports: Reports, sight: Sight
-    ) -> Observation:
+    def _seen(self, places: Sequence[Seat], known: Mapping[str, Row], name: str, reports: Reports) -> Observation:
         seat, now_ms = places[0], self.node.now_ms()
         entry, row = seat.entry, known.get(seat.entry.session_id)
         tail = self.evidence.tail(self.host.homes_seen, entry.session_id, _something_happened(seat, row))
-        answered = not sight.problems
-        judged = evidence.of_all([evidence.of_seat(place, reports, tail, answered) for place in places])
+        judged = evidence.of_all([evidence.of_seat(place, reports, tail) for place in places])
         since_ms = judged.since_ms or (row["since_ms"] if row and row["state"] == judged.state else now_ms)
         return Observation(
             session_uuid=entry.session_id,
@@ -178,6 +181,12 @@ class Observer:
 def held_processes(db: sqlite3.Connection) -> Processes:
     found = db.execute("SELECT pid, start, session_uuid, home FROM claude_processes")
     return {(pid, start): (session, home) for pid, start, session, home in found}
+
+
+def _some_lost_their_terminal(sight: Sight, known: Mapping[str, Row]) -> bool:
+    """Orphans, or on their way out: a process that ends loses its terminal first."""
+    lost = (known.get(seat.entry.session_id) for seat in sight.seats if seats.orphaned(seat))
+    return any(row is None or row["state"] != State.ORPHANED for row in lost)
 
 
 def _processes(sight: Sight) -> set[tuple[int, str]]:

@@ -158,8 +158,9 @@ def _tell(outcomes: list[Row]) -> None:
 
 
 def _registries(host: Host) -> list[int]:
-    """A registry file that is written, made or removed moves the stamp of its folder."""
-    return [_stamp(os.path.join(home, "sessions")) for home in host.homes_seen]
+    """A registry file that is made or removed moves the stamp of its folder, one that is rewritten its own."""
+    folders = [os.path.join(home, "sessions") for home in host.homes_seen]
+    return [_stamp(path) for path in (*folders, *host.registry.paths)]
 
 
 def _stamp(path: str) -> int:

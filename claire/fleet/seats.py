@@ -44,8 +44,6 @@ def _doubt(entry: Entry, process: Process, on_terminal: Counter[int], with_sessi
     return ""
 
 
-def orphaned(seat: Seat, all_servers_answered: bool) -> bool:
-    """It began in a tmux pane, lives, and no pane shows it any more."""
-    if seat.pane or not all_servers_answered:
-        return False
-    return bool(seat.entry.pane_at_start) or seat.process.tty == 0
+def orphaned(seat: Seat) -> bool:
+    """It lives, and its terminal is no more: a pane that is merely out of our sight still has one."""
+    return seat.process.tty == 0

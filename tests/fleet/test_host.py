@@ -72,6 +72,12 @@ def test_an_old_socket_is_no_problem_but_a_silent_server_is(host: FakeHost, monk
     assert eyes.look().problems == ()
 
 
+def test_servers_elsewhere_are_found_by_who_runs_in_them(host: FakeHost) -> None:
+    pane = host.start_idle()
+    [seat] = Host({**host.env, "TMUX_TMPDIR": str(host.root / "elsewhere")}).look().seats
+    assert seat.pane and (seat.pane.id, seat.pane.socket) == (pane.id, host.socket)
+
+
 def test_no_tmux_no_claude_no_home(tmp_path: Path) -> None:
     sight = Host({"HOME": str(tmp_path), "TMUX_TMPDIR": str(tmp_path)}).look()
     assert (sight.seats, sight.problems) == ((), ())

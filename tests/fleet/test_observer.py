@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from claire.fleet import spool
+from claire.fleet import processes, spool
 from claire.fleet.observer import Observer, spool_path, triage_folder
 from claire.node import assignments, projects, sessions, tasks
 from claire.node.node import Node
@@ -146,6 +146,29 @@ def test_a_silent_tmux_server_makes_nobody_an_orphan(
     finally:
         os.kill(server, signal.SIGCONT)
     assert [row["state"] for row in listed(node)] == ["idle"]
+
+
+def test_orphaned(node: Node, host: FakeHost) -> None:
+    """Its pane is gone, it lives: here because it ignores the hangup."""
+    script = "import signal; signal.signal(1, signal.SIG_IGN); print('ready', flush=True); signal.pause()"
+    pane = host.run(sys.executable, "-c", script)
+    pane.wait_screen("ready")
+    process = wait_for(lambda: (now := processes.find(pane.pid)) and now.tty and now)
+    assert process
+    uuid = "11111111-2222-3333-4444-555555555555"
+    entry = {"pid": process.pid, "sessionId": uuid, "procStart": process.start, "status": "idle", "entrypoint": "cli"}
+    (host.config / "sessions").mkdir()
+    (host.config / "sessions" / f"{process.pid}.json").write_text(json.dumps(entry))
+    observer = Observer(node, host.env)
+    observer.observe()
+    assert [row["state"] for row in listed(node)] == ["idle"]
+    try:
+        host.tmux("kill-session", "-t", "=kit")
+        wait_for(lambda: (now := processes.find(process.pid)) and now.tty == 0, "the hangup")
+        observer.observe()
+        assert [row["state"] for row in listed(node)] == ["orphaned"]
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
 
 
 def test_headless_and_triage_runs_are_not_sessions(node: Node, host: FakeHost) -> None:

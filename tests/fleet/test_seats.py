@@ -28,12 +28,11 @@ def test_one_session_in_two_processes() -> None:
     assert [seat.ambiguous for seat in seats.join([ONE, other], [PANE])] == ["open in 2 processes"] * 2
 
 
-def test_orphaned_only_if_every_server_answered() -> None:
-    [seat] = seats.join([ONE], [])
-    assert seats.orphaned(seat, True)
-    assert not seats.orphaned(seat, False)
-    [plain] = seats.join([(Entry(10, "a"), Process(10, "1", 99))], [])
-    assert not seats.orphaned(plain, True)  # a terminal without tmux is nothing odd
+def test_orphaned_is_without_a_terminal_not_out_of_sight() -> None:
+    [hidden] = seats.join([ONE], [])
+    assert not seats.orphaned(hidden)
+    [alone] = seats.join([(Entry(10, "a", pane_at_start="%1"), Process(10, "1", 0))], [])
+    assert seats.orphaned(alone)
 
 
 def live(host: FakeHost) -> list[tuple[Entry, Process]]:
