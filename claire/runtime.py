@@ -39,7 +39,7 @@ def is_running(home: Home) -> bool:
 
 def write_urls(home: Home, urls: dict[str, Any]) -> None:
     path = _file(home)
-    with open(f"{path}.new", "w") as file:
+    with open(os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(urls, file)
     os.replace(f"{path}.new", path)
 

@@ -153,3 +153,20 @@ def test_an_invite_is_one_line_in_a_pipe_and_a_code_in_a_terminal(make: Make) ->
     assert line.startswith("claire:") and line.count("\n") == 1
     code, shown = in_terminal(["peer", "invite"], a.env)
     assert code == 0 and "claire:" in shown and shown.count("█") > 100 and "fingerprint" in shown
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user takes root")
+def test_w9_a_running_node_keeps_its_files_and_its_sync_port_to_itself(make: Make) -> None:
+    a = make("a")
+    a.claire("peer", "invite")
+    url = a.sync_url()
+    files = [path for folder in a.home.folders for path in Path(folder).iterdir()]
+    assert {path.name for path in files} >= {"claire.db", "claire.db-wal", "node.key", "node.json", "doorbell.sock"}
+    assert {path.stat().st_mode & 0o777 for path in files if not path.is_dir()} == {0o600}
+    look = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1] + '/api/sync/state')"
+    as_nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    done = subprocess.run([*as_nobody, "/usr/bin/env", "python3", "-c", look, url], capture_output=True, text=True)
+    assert done.returncode != 0 and ("401" in done.stderr or "denied" in done.stderr), done.stderr
+    for path in (*files, *map(Path, a.home.folders)):
+        done = subprocess.run([*as_nobody, "cat" if path.is_file() else "ls", str(path)], capture_output=True)
+        assert done.returncode != 0 and not done.stdout, path
