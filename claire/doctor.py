@@ -149,4 +149,3 @@ def versions(node: Node) -> Iterator[Check]:
     if unread:
         kinds = ", ".join(f"{row['count']} {row['event_type']}" for row in unread)
         yield Check("unread events", NOTE, f"kept and passed on, not understood: {kinds}", "upgrade Claire here")
-

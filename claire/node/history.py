@@ -38,9 +38,7 @@ def list_events(
             conditions.append(condition)
             values.append(value)
     newest = "events" if within is None else f"(SELECT rowid, * FROM events ORDER BY hlc DESC LIMIT {within:d})"
-    sql = (
-        f"SELECT {_COLUMNS} FROM {newest} e WHERE {' AND '.join(conditions)} ORDER BY e.hlc DESC, e.uuid DESC LIMIT ?"
-    )
+    sql = f"SELECT {_COLUMNS} FROM {newest} e WHERE {' AND '.join(conditions)} ORDER BY e.hlc DESC, e.uuid DESC LIMIT ?"
     return _read(db, rows(db, sql, [*values, limit]))
 
 

@@ -164,13 +164,14 @@ def _check(values: dict[str, Any]) -> None:
         raise UsageError("a task needs a title", 'claire task add PROJECT "what is to be done"')
 
 
-_SELECT = (
+_COLUMNS = (
     "SELECT t.id, t.project_id, t.title, t.description, t.status, t.priority, t.deleted IS 1 AS deleted,"
     " t.created_hlc, t.updated_hlc,"
     " (SELECT group_concat(l.blocked_by) FROM task_links l WHERE l.task_id = t.id AND l.linked) AS blocked_by,"
     " (SELECT group_concat(c.field) FROM conflicts c WHERE c.noun = 'tasks' AND c.entity_id = t.id) AS conflicts"
-    " FROM tasks t WHERE t.created_hlc IS NOT NULL"
 )
+_SELECT = f"{_COLUMNS} FROM tasks t WHERE t.created_hlc IS NOT NULL"
+_URGENCY = "ORDER BY t.status = 'done', t.priority, t.created_hlc"
 
 
 def list_tasks(
@@ -185,12 +186,11 @@ def list_tasks(
     in_project = (
         "" if project_id is None else " AND t.project_id IN (SELECT id FROM projects WHERE root_id = ?1 OR id = ?1)"
     )
-    found = rows(
-        db,
-        f"{_SELECT} AND t.deleted IS {'' if deleted else 'NOT'} 1{in_project} AND (?2 IS NULL OR t.status = ?2)"
-        " ORDER BY t.status = 'done', t.priority, t.created_hlc LIMIT ?3",
-        (project_id, status, limit),
+    chosen = (  # first, so that links and conflicts are looked up for what is shown and for no more
+        f"SELECT * FROM tasks t WHERE t.created_hlc IS NOT NULL AND t.deleted IS {'' if deleted else 'NOT'} 1"
+        f"{in_project} AND (?2 IS NULL OR t.status = ?2) {_URGENCY} LIMIT ?3"
     )
+    found = rows(db, f"{_COLUMNS} FROM ({chosen}) t {_URGENCY}", (project_id, status, limit))
     return [_read(row) for row in found]
 
 

@@ -59,9 +59,7 @@ def mcp(ctx: Context) -> Result:
     """Serve until Claude closes its end."""
     from claire.ui import mcp, tools
 
-    agent = tools.Agent(
-        ctx.node, lambda: str(ctx.wiring.whoami(ctx.home, ctx.env)), lambda: ctx.wiring.pull(ctx.node)
-    )
+    agent = tools.Agent(ctx.node, lambda: str(ctx.wiring.whoami(ctx.home, ctx.env)), lambda: ctx.wiring.pull(ctx.node))
     offered = mcp.Tools(tools.listed(), lambda name, arguments: tools.call(agent, name, arguments), tools.ABOUT)
     mcp.serve(sys.stdin.buffer, sys.stdout.buffer, offered, ctx.note)
     return Result(None, [])

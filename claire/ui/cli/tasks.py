@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from claire.ui.text import Line
 
 
+ROWS_MAX = 100  # of a list on a terminal, where no --limit says otherwise
+
+
 def add(ctx: Context, project: str, title: list[str], prio: int | None, desc: str | None) -> Result:
     priority = tasks.PRIORITY_DEFAULT if prio is None else prio
     return said("added", tasks.add(ctx.node, project, " ".join(title), ctx.long_text(desc) or "", priority))
@@ -25,15 +28,21 @@ def list_(
         raise UsageError("--ready says it all: no --status or --deleted with it", "claire task list --ready")
     with ctx.node.reading() as db:
         only = projects.find(db, project)["id"] if project is not None else None
+        asked = -1 if limit is None else limit
+        if limit is None and not ctx.json:
+            asked = ROWS_MAX + 1  # a person reads no more; scripts get all they do not limit
         if ready:
-            rows = claims.ready(db, ctx.now_ms(), only)[:limit]
+            rows = claims.ready(db, ctx.now_ms(), only)[: asked if asked >= 0 else None]
         else:
-            rows = tasks.list_tasks(db, only, status, deleted=deleted, limit=-1 if limit is None else limit)
+            rows = tasks.list_tasks(db, only, status, deleted=deleted, limit=asked)
         known = names.of_projects(db)
     for row in rows:
         row["project"] = known.get(row["project_id"], "")
-    hint = 'no tasks here; claire task add PROJECT "what is to be done"'
-    return Result(rows, lambda view: table(rows, view), notes=[] if rows else [hint])
+    notes = [] if rows else ['no tasks here; claire task add PROJECT "what is to be done"']
+    if limit is None and not ctx.json and len(rows) > ROWS_MAX:
+        del rows[ROWS_MAX:]
+        notes = [f"the {ROWS_MAX} most urgent of more; -p PROJECT, -s STATUS or -n COUNT shows others"]
+    return Result(rows, lambda view: table(rows, view), notes=notes)
 
 
 def show(ctx: Context, task: str | None, history: bool) -> Result:

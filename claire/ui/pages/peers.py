@@ -14,8 +14,7 @@ def show(db: Connection, ask: Ask) -> dict[str, Any]:
     index = log.index(db)
     return {
         "hosts": [
-            host
-            | {"peer": talked.get(host["id"]), "events": index[host["id"]].count if host["id"] in index else 0}
+            host | {"peer": talked.get(host["id"]), "events": index[host["id"]].count if host["id"] in index else 0}
             for host in fleet.hosts(db, ask)
         ],
         "etag": log.etag(db),
