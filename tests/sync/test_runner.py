@@ -18,7 +18,7 @@ from tests.conftest import befriend
 from tests.sync.serving import serving
 
 MakeNode = Callable[..., Node]
-SOON_S = 15.0
+SOON_S = 20.0
 
 
 @asynccontextmanager
