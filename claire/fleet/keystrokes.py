@@ -22,8 +22,8 @@ from claire.fleet.receipts import submitted
 from claire.fleet.seats import Seat
 
 STEADY_S = 0.3  # a status that stands this long is not about to change by itself
-LANDED_S = 1.0
-ACKNOWLEDGED_S = 2.0
+LANDED_S = 2.0  # generous, because a busy host is slow to draw; it is waited for only as long as it takes
+ACKNOWLEDGED_S = 4.0
 POLL_S = 0.03
 GUARD_CHARS = 24
 

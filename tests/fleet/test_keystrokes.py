@@ -305,7 +305,7 @@ def test_no_second_enter_without_an_answer(host: FakeHost, monkeypatch: pytest.M
 
 
 def test_a_slow_screen_gets_no_enter(host: FakeHost) -> None:
-    pane = host.start_idle(FAKE_REDRAW_SECONDS="2")
+    pane = host.start_idle(FAKE_REDRAW_SECONDS="9")
     result = send(host, pane.session_id)
     assert isinstance(result, Result) and result.outcome is Outcome.REFUSED
     assert submissions(host) == []
