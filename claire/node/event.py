@@ -39,6 +39,7 @@ NOUNS = (
 _UUID = re.compile(hlc.UUID)
 _TYPE = re.compile(r"[a-z][a-z_]{0,63}")
 _CREATED_AT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _SIGNATURE = re.compile(r"[A-Za-z0-9_-]{86}")
 _ENVELOPE = re.compile(  # all of them at once, a line each; no field of a good event has a line feed
     rf"{_UUID.pattern}\n[0-9]{{13}}\.[0-9]{{6}}\.({hlc.UUID})\n\1\n"
@@ -111,7 +112,16 @@ def read_body(event: Event) -> Body | None:
 
 
 def write_payload(body: Body) -> str:
-    return msgspec.json.encode(body).decode()
+    """The payload of an event of ours. ValueError if every other node would refuse it, and all that follows it."""
+    payload = msgspec.json.encode(body).decode()  # half a surrogate pair is a UnicodeEncodeError, a ValueError too
+    if holds_nul(payload):
+        raise ValueError("NUL character")
+    return payload
+
+
+def holds_nul(payload: str) -> bool:
+    """True if a string in this JSON text holds U+0000, at which some readers of text stop and others do not."""
+    return "\\u0000" in payload and _NUL.search(payload) is not None
 
 
 def signed_bytes(event: Event) -> bytes:

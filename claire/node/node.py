@@ -216,7 +216,12 @@ class Node:
         (own,) = db.execute("SELECT value FROM meta WHERE key = 'machine_id'").fetchone()
         if own != self.machine_id:
             raise Refused("this node has taken a new key meanwhile", "run the command again")
-        payload = write_payload(body)
+        try:
+            payload = write_payload(body)
+        except ValueError:
+            raise UsageError(
+                "the text holds a character that cannot be stored", "leave NUL and broken Unicode out"
+            ) from None
         if len(payload.encode()) > EVENT_BYTES_MAX:
             raise UsageError(f"the text is too long: an event holds at most {EVENT_BYTES_MAX // 1024} KiB")
         now_ms = self.now_ms()

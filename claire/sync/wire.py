@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from claire.node.errors import ClaireError
-from claire.node.event import EVENT_BYTES_MAX, Event, malformed
+from claire.node.event import EVENT_BYTES_MAX, Event, holds_nul, malformed
 
 LINE_BYTES_MAX = 2 * EVENT_BYTES_MAX + 1024  # JSON text grows at most twofold when quoted; plus the envelope
 BATCH_BYTES_MAX = 4 * 1024 * 1024  # one request or answer body, inflated
@@ -21,7 +21,6 @@ PAGE_EVENTS = 5_000  # events of one answer
 DEPTH_MAX = 16  # nesting of a payload
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
-_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _BRACKETS = re.compile(r"[\[\]{}]")
 
 
@@ -140,7 +139,7 @@ def _payload_rule(text: str) -> str | None:
 
 def strict_json(text: str) -> dict[str, Any]:
     """The JSON object in `text`, refusing what parsers disagree about."""
-    if "\\u0000" in text and _NUL.search(text):
+    if holds_nul(text):
         raise Malformed("NUL character")
     if _too_deep(text):
         raise Malformed(f"nested deeper than {DEPTH_MAX}")

@@ -107,6 +107,14 @@ def test_a_text_too_long_for_an_event_is_refused_in_words(node: Node) -> None:
         projects.create(node, "api", goal="x" * 70_000)
 
 
+@pytest.mark.parametrize("text", ["nul \0 inside", "half a pair \ud800", "\\\0"])
+def test_a_text_that_no_other_node_would_take_is_refused_here(node: Node, text: str) -> None:
+    """Recorded, it would keep every later event of this machine from all peers."""
+    with pytest.raises(UsageError, match="cannot be stored"):
+        projects.create(node, "api", goal=text)
+    assert projects.create(node, "api", goal="a backslash and u0000: \\u0000")
+
+
 def test_d2_every_connection_commits_durably(node: Node) -> None:
     with node.writing() as tx, node.reading() as db:
         for connection in (tx.db, db):
