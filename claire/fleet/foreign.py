@@ -8,7 +8,7 @@ CHARS_MAX = 1_000  # of a folder, a name, a version
 
 
 def text(value: Any, limit: int = CHARS_MAX) -> str:
-    """Empty for anything but text. Half a surrogate pair, which JSON and file names can hold, becomes `?`."""
+    """Empty for anything but text. NUL and half a surrogate pair, which no event can hold, become `?`."""
     if not isinstance(value, str):
         return ""
-    return value[:limit].encode("utf-8", "replace").decode()
+    return value[:limit].replace("\0", "?").encode("utf-8", "replace").decode()

@@ -12,6 +12,7 @@ from claire.fleet import foreign
     "value", ["plain", "\ud800half", "a\udcffb", "x" * 100_000, "\x00\n", 3, None, ["x"], {"a": 1}]
 )
 def test_it_can_be_encoded(value: object) -> None:
+    assert "\0" not in foreign.text(value)
     assert len(msgspec.json.encode(foreign.text(value))) <= 6 * foreign.CHARS_MAX + 2
 
 
