@@ -124,9 +124,9 @@ def find_programs() -> None:
 
 
 def demo(*args: str) -> int:
-    """the main job: three nodes, live sessions, one story"""
+    """the main job: three nodes, live sessions, one story; ends by itself where nobody could press Ctrl-C"""
     set_up(RUN_LOCK)
-    return python("-m", "claire", "demo", *args)
+    return python("-m", "claire", "demo", *(args or (() if sys.stdin.isatty() else ("--quick",))))
 
 
 def test(*args: str) -> int:
