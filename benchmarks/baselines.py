@@ -23,10 +23,7 @@ CREATE TABLE events (
   created_at TEXT NOT NULL, sig TEXT NOT NULL);
 CREATE INDEX events_hlc ON events(hlc);
 """
-INSERT = (
-    "INSERT INTO events (uuid, hlc, machine_id, event_type, payload, created_at, sig)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
+INSERT = "INSERT INTO events (uuid, hlc, machine_id, event_type, payload, created_at, sig) VALUES (?, ?, ?, ?, ?, ?, ?)"
 Row = tuple[str, ...]
 
 
@@ -73,8 +70,13 @@ def plain_loop(path: Path) -> float:
         return time.perf_counter() - started
 
 
-def bare_python(repeats: int) -> Runs:
-    return run_command([sys.executable, "-c", "pass"], repeats)
+def beside_bare_python(argv: Sequence[str], repeats: int, env: dict[str, str] | None = None) -> tuple[Runs, Runs]:
+    """A command and `python -c pass`, in turns: whatever else the machine does meets both alike."""
+    ours, bare = [], []
+    for _ in range(repeats):
+        ours += run_command(argv, 1, env).values
+        bare += run_command([sys.executable, "-c", "pass"], 1, env).values
+    return Runs(tuple(ours)), Runs(tuple(bare))
 
 
 def run_command(argv: Sequence[str], repeats: int, env: dict[str, str] | None = None) -> Runs:

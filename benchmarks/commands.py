@@ -23,7 +23,6 @@ def claire() -> list[str]:
 
 
 def run(bench: Bench, folder: Path) -> Iterator[Result]:
-    base = baselines.bare_python(RUNS)
     for size, goal in GOALS.items():
         with new_node(folder / f"tasks-{size}") as node:
             author = Author(node)
@@ -37,7 +36,7 @@ def run(bench: Bench, folder: Path) -> Iterator[Result]:
             ["task", "list"],
             ["status"],
         ):
-            ours = baselines.run_command([*claire(), *words], RUNS, env)
+            ours, base = baselines.beside_bare_python([*claire(), *words], RUNS, env)
             yield against(
                 f"`claire {' '.join(words[:2])}`", f"{size:,} tasks", ours, "python -c pass", base, goal
             )

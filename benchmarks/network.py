@@ -189,8 +189,7 @@ def small_rounds(folder: Path) -> Iterator[Result]:
         yield from idle_rounds(here, there)
         yield commit_to_readable(folder, here, there)
         yield command_to_readable(here, there)
-        base = baselines.bare_python(COMMAND_RUNS)
-        ours = baselines.run_command([*claire(), "sync"], COMMAND_RUNS, here.env)
+        ours, base = baselines.beside_bare_python([*claire(), "sync"], COMMAND_RUNS, here.env)
         yield against("`claire sync` with nothing new", "1 peer", ours, "python -c pass", base, 12)
 
 
