@@ -31,6 +31,7 @@ MAY_SEE = {
 PURE = [
     "node/event.py",
     "node/hlc.py",
+    "node/closure.py",
     "node/registers.py",
     "sync/gossip.py",
     "sync/plan.py",

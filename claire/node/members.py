@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from claire.node import hlc, log
+from claire.node.closure import LATEST, closure
 from claire.node.errors import Refused
 from claire.node.event import Body, Event, event_type
 from claire.node.fold import replay_events
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from claire.node.fold import Fold
     from claire.node.node import Node, Transaction
 
-LATEST = "~"  # sorts after every stamp
 FINGERPRINT_DIGITS = 24
 
 
@@ -93,7 +93,7 @@ def settle(db: sqlite3.Connection, _machines: Iterable[str]) -> None:
         "SELECT issuer, machine_id, public_key, name, hlc FROM admissions ORDER BY hlc, id"
     ).fetchall()
     revocations = db.execute("SELECT issuer, machine_id, through_hlc, hlc FROM revocations ORDER BY hlc, id").fetchall()
-    admitted, through = closure(own, pins, admissions, revocations)
+    admitted, through = closure(own, pins, [a for a in admissions if proves(a[2], a[1])], revocations)
     said = {row[0]: row[1:] for row in db.execute("SELECT id, name, addresses, version, hlc FROM announcements")}
     renamed = {machine: (name, stamp) for machine, name, stamp in db.execute("SELECT id, name, hlc FROM renamings")}
     db.execute("DELETE FROM members")
@@ -127,46 +127,6 @@ def restore(db: sqlite3.Connection) -> None:
     cuts = {machine: stamp or LATEST for machine, stamp in db.execute("SELECT id, through_hlc FROM members")}
     if sum(log.bring_back(db, machine, cuts[machine]) for machine in aside & cuts.keys()):
         replay_events(db)
-
-
-Admission = tuple[str, str, str, str, str]  # issuer, machine_id, public_key, name, hlc
-Revocation = tuple[str, str, str, str]  # issuer, machine_id, through_hlc, hlc
-Admitted = dict[str, tuple[str, str, str | None]]  # machine -> (public_key, name, admitted by)
-
-
-def closure(
-    own: str, pins: dict[str, tuple[str, str]], admissions: list[Admission], revocations: list[Revocation]
-) -> tuple[Admitted, dict[str, str]]:
-    """(members, revoked: machine -> stamp up to which its events belong), from facts in (hlc, uuid) order.
-
-    Rooted in the pins. What a machine says that is no member, or beyond its own revocation, does not count. Of two
-    revocations the lower stamp holds. A revocation of ourselves is not obeyed: a thief must not lock the owner out.
-    """
-    admitted: Admitted = {machine: (key, name, None) for machine, (key, name) in pins.items()}
-    admitted_at: dict[str, str] = {}
-    through: dict[str, str] = {}
-    while True:
-        before = (len(admitted), through)
-        for issuer, machine, key, name, stamp in admissions:
-            counts = issuer in admitted and stamp <= through.get(issuer, LATEST)
-            if counts and machine not in admitted and proves(key, machine):
-                admitted[machine], admitted_at[machine] = (key, name, issuer), stamp
-        through = {}
-        for issuer, machine, cut, stamp in revocations:
-            counts = issuer in admitted and stamp <= through.get(issuer, LATEST)
-            if counts and machine != own and not _owes(issuer, machine, cut, admitted, admitted_at):
-                through[machine] = min(cut, through.get(machine, cut))
-        if before == (len(admitted), through):
-            return admitted, through
-
-
-def _owes(issuer: str, machine: str, cut: str, admitted: Admitted, admitted_at: dict[str, str]) -> bool:
-    """True if `issuer` is a member only by a word of `machine` beyond `cut`: then its revocation would undo itself."""
-    while (admitter := admitted[issuer][2]) is not None:
-        if admitter == machine and admitted_at[issuer] > cut:
-            return True
-        issuer = admitter
-    return False
 
 
 def proves(public_key: str, machine_id: str) -> bool:
