@@ -72,7 +72,8 @@ def plain_loop(path: Path) -> float:
 
 def beside_bare_python(argv: Sequence[str], repeats: int, env: dict[str, str] | None = None) -> tuple[Runs, Runs]:
     """A command and `python -c pass`, in turns: whatever else the machine does meets both alike."""
-    ours, bare = [], []
+    ours: list[float] = []
+    bare: list[float] = []
     for _ in range(repeats):
         ours += run_command(argv, 1, env).values
         bare += run_command([sys.executable, "-c", "pass"], 1, env).values
