@@ -24,7 +24,7 @@ PAGE_HEAD = """# What it costs
 
 Written by `python3 dev.py bench`. Each case stands beside a baseline measured in the same run on the same machine:
 absolute times drift by half between machines and moments, ratios stay. ± is half the distance between the quartiles.
-A load above the number of cores means that other programs were running: then what uses two cores (catch-up, two daemons)
+A load above the number of cores means that other programs were running: what uses two cores (catch-up, two daemons)
 looks worse beside a baseline that uses one.
 
 """
