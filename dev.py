@@ -135,7 +135,7 @@ def test(*args: str) -> int:
     find_programs()
     if args:
         return python("-m", "pytest", *args)
-    return lint() or python("-m", "pytest", "-q", "--cov", "--cov-report=term")
+    return lint() or python("-m", "pytest", "-q", "-n", "auto", "--dist", "worksteal", "--cov", "--cov-report=term")
 
 
 def lint() -> int:
