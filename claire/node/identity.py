@@ -62,7 +62,10 @@ def decode_signature(text: str) -> bytes | None:
     """The 64 bytes, or None unless `text` is exactly what `encode_signature` writes."""
     if len(text) != 86 or not text.isascii():
         return None
-    signature = base64.urlsafe_b64decode(text + "==")
+    try:
+        signature = base64.urlsafe_b64decode(text + "==")
+    except ValueError:  # characters of no base64 are skipped, and the rest has a wrong length
+        return None
     return signature if encode_signature(signature) == text else None
 
 

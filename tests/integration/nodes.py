@@ -48,7 +48,8 @@ class ProcessNode:
         """The daemon; its sync listener keeps its port over restarts."""
         argv = [*self.python, "-m", "claire", "node", "--port", "0", "--sync-port", str(self.sync_port)]
         with self.log.open("ab") as out:
-            process = self.process = subprocess.Popen(argv, env=self.env, stdout=out, stderr=out)
+            # Its own process group beside ours: one that nobody watches over could not be stopped by hand.
+            process = self.process = subprocess.Popen(argv, env=self.env, stdout=out, stderr=out, process_group=0)
         until(lambda: self.urls().get("pid") == process.pid, START_S, lambda: self.log.read_text())
 
     def urls(self) -> dict[str, Any]:

@@ -30,6 +30,7 @@ def claire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     row = Command("act", f"{__name__}:act", "Act.", examples=["claire act"], group="Test")
     monkeypatch.setitem(commands.BY_PATH, row.path, row)
     monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
+    monkeypatch.delenv("COLUMNS", raising=False)  # whoever runs the tests may say how wide
 
     def call(behaviour: Callable[..., Result], *argv: str) -> int:
         BEHAVIOUR["now"] = behaviour
