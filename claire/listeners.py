@@ -27,11 +27,14 @@ def listen(host: str, port: int, flag: str) -> socket.socket:
     """A bound socket; port 0 picks one. UsageError says what is wrong with host or port."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        made = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise UsageError(
             f"cannot listen on {host}:{port}: {error.strerror or error}", f"choose another with {flag}; 0 picks one"
         ) from None
+    # Head and body leave as two writes: held back until the head is acknowledged, every answer took 40 ms more.
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return made
 
 
 def url_of_socket(sock: socket.socket, scheme: str = "http") -> str:
