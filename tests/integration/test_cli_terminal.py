@@ -28,7 +28,7 @@ from claire.ui.cli.commands import COMMANDS
 from tests.integration.terminal import in_terminal
 
 ROOT = Path(__file__).resolve().parents[2]
-POISON = "P\x1b]52;c;aGk=\x07\x1b[2J\x9b31m\x1b[31m\r\x7f\u202e\x00\x08[red]b[/red]\n\u2028<b>%s{0}$(id)`id`"
+POISON = "P\x1b]52;c;aGk=\x07\x1b[2J\x9b31m\x1b[31m\r\x7f\u202e\x08[red]b[/red]\n\u2028<b>%s{0}$(id)`id`"
 PROJECT = "aaaa0000-0000-4000-8000-00000000000a"
 TASK, OTHER = "bbbb0000-0000-4000-8000-00000000000b", "bbbb1111-0000-4000-8000-00000000000b"
 SESSION, RIVAL = "cccc0000-0000-4000-8000-00000000000c", "cccc1111-0000-4000-8000-00000000000c"
@@ -230,7 +230,7 @@ def test_c1_json_is_printable_and_holds_the_poison(name: str, env: dict[str, str
 
 
 def test_c1_errors_are_inert_too(env: dict[str, str]) -> None:
-    for argv in (["task", "show", POISON.replace("\0", "")], ["task", "show", "bbbb"], ["project", "\x1b[2J"]):
+    for argv in (["task", "show", POISON], ["task", "show", "bbbb"], ["project", "\x1b[2J"]):
         code, sent = in_terminal(argv, env)
         assert code in (2, 3) and not STEERING.search(sent)
 

@@ -27,7 +27,7 @@ POISONS = [
     "<form action=//evil>", "<iframe srcdoc='<script>alert(1)</script>'>", "{{ 7 * 7 }}",
     "{% include 'x' %}", "&lt;script&gt;",
     "<meta http-equiv=refresh content=0;url=//evil>", "\u202eevil\u202c", "\x1b]52;c;ZXZpbA==\x07",
-    "a\x00b", "<x onclick=alert(1)",
+    "<x onclick=alert(1)",
     "</option></select><img src=x>", "`${alert(1)}`",
     "<math><mi//xlink:href='data:x,<script>alert(4)</script>'>",
     "<input autofocus onfocus=alert(1)>", "//evil.com/x", "&#x3c;script&#x3e;", "<div hx-on:click='alert(1)'>",
