@@ -9,6 +9,7 @@ import pytest
 
 from claire.node import log, members, projects
 from claire.node.node import Node
+from claire.node.rows import Row
 from claire.sync import gossip, health
 from claire.sync.bell import Bell, listen
 from claire.sync.discovery import Suggestion
@@ -85,11 +86,15 @@ async def test_a_dead_peer_and_a_silent_one_delay_nobody(make_node: MakeNode) ->
             await asyncio.to_thread(projects.create, a, f"p{number}")
             await until(lambda: equal(a, living))
         await until(lambda: runner.gossip.peers[dead.machine_id].breaker.failures > 0)
+        await until(lambda: "127.0.0.1:1" in (remembered(a, dead).get("last_error") or ""))
+        await until(lambda: remembered(a, living).get("last_contact_ms") and remembered(a, living)["last_error"] == "")
     mute.close()
-    with a.reading() as db:
-        known = {row["machine_id"]: row for row in health.known(db)}
-    assert known[living.machine_id]["last_contact_ms"] and known[living.machine_id]["last_error"] == ""
-    assert "127.0.0.1:1" in known[dead.machine_id]["last_error"]
+
+
+def remembered(node: Node, peer: Node) -> Row:
+    """What `node` knows of talking to `peer` by now."""
+    with node.reading() as db:
+        return next((row for row in health.known(db) if row["machine_id"] == peer.machine_id), {})
 
 
 async def test_an_address_nobody_named_is_learnt_by_asking_there(make_node: MakeNode) -> None:
