@@ -253,6 +253,18 @@ def add(node: Node, destination: str) -> Row:
         return {**row, "fingerprint": members.fingerprint(row["public_key"]), "sync": synced}
 
 
+def remove_peer(node: Node, ref: str, undo: bool) -> Row:
+    """Leave a peer alone from here, or dial it again; the member it is."""
+    from claire.sync import health
+
+    with node.reading() as db:
+        found = members.find(db, ref)
+    if found["id"] == node.machine_id:
+        raise Refused("this node is no peer of itself", "name another node")
+    health.ignore(node, found["id"], not undo)
+    return found
+
+
 def rotate(node: Node) -> Row:
     """Give the node a new key and tell the peers that can be reached; `told` are those that know it now."""
     from claire.node import rotation

@@ -113,7 +113,8 @@ def _reaches(node: Node, peer: str | None, leave_out: Collection[str]) -> list[R
     with node.reading() as db:
         own = node.machine_id
         left_out = {own, *members.revoked(db), *leave_out}
-        others = [row for row in members.list_members(db) if row["id"] not in left_out]
+        unasked = left_out | health.ignored(db)  # who is named is asked all the same
+        others = [row for row in members.list_members(db) if row["id"] not in unasked]
         if peer is not None:
             found = members.find(db, peer)
             if found["id"] in left_out:

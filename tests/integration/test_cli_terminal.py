@@ -76,6 +76,7 @@ CALLS = {
     "init": ["init"],
     "id": ["id"],
     "peer list": ["peer", "list"],
+    "peer remove": ["peer", "remove", PEER],
     "peer revoke": ["peer", "revoke", PEER],
     "peer allow-send": ["peer", "allow-send", PEER],
     "logout": ["logout", "--all"],

@@ -132,3 +132,18 @@ def test_a_peer_that_was_frozen_catches_up(make: Make) -> None:
     write_some(a, "meanwhile")
     os.kill(b.process.pid, signal.SIGCONT)
     until(lambda: equal(a, b), 45)
+
+
+def test_a_removed_peer_is_left_alone_until_it_is_wanted_again(make: Make) -> None:
+    a, b = make("a"), make("b")
+    a.start()
+    b.start()
+    pair(a, b)
+    until(lambda: equal(a, b))
+    assert [row["name"] for row in a.json("sync")] == ["b"]
+    a.claire("peer", "remove", "b")
+    assert a.json("sync") == []
+    assert [row["name"] for row in a.json("sync", "b")] == ["b"]  # who is named is asked
+    a.claire("peer", "remove", "b", "--undo")
+    assert [row["name"] for row in a.json("sync")] == ["b"]
+    a.claire("peer", "remove", "a", code=5)

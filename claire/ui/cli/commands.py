@@ -578,6 +578,15 @@ COMMANDS = [
         group=NODE,
     ),
     Command(
+        "peer remove",
+        "claire.ui.cli.peers:remove",
+        "Leave a peer alone: this host dials it no more, though it stays a member.",
+        Argument("peer", "Name or id of a peer.", complete="peer"),
+        Option("--undo", "Dial it again.", kind=bool),
+        examples=["claire peer remove old-laptop", "claire peer remove old-laptop --undo"],
+        group=NODE,
+    ),
+    Command(
         "peer revoke",
         "claire.ui.cli.peers:revoke",
         "Cut a node off, everywhere; what it wrote before stays.",

@@ -121,6 +121,13 @@ def revoke(ctx: Context, peer: str, since: str | None) -> Result:
     return Result(row, [f"cut off {row['name']} {text.short(row['id'])}; {stays}"])
 
 
+def remove(ctx: Context, peer: str, undo: bool) -> Result:
+    row = ctx.wiring.remove_peer(ctx.node, peer, undo)
+    said = "is dialled again" if undo else "is no longer dialled from here"
+    hint = f"it is a member still; `claire peer revoke {text.short(row['id'])}` cuts it off everywhere"
+    return Result(row, [f"{row['name']} {text.short(row['id'])} {said}"], notes=[] if undo else [hint])
+
+
 def allow_send(ctx: Context, peer: str, off: bool) -> Result:
     row = broadcasts.allow(ctx.node, peer, not off)
     said = "may no longer" if off else "may now"
