@@ -70,7 +70,9 @@ def set_up(lock: Path) -> None:
         "--disable-pip-version-check",
         "--no-input",
     ]
-    must(*pip, "--require-hashes", "--only-binary", ":all:", "-r", lock)
+    # The lock is complete: a resolver could only wander off it (an older pip does, at an extra of a locked package).
+    must(*pip, "--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", lock)
+    must(PYTHON, "-m", "pip", "--disable-pip-version-check", "check")
     if lock == DEV_LOCK:  # so that tests and people find the `claire` command in .venv/bin
         must(*pip, "--no-deps", "--no-build-isolation", "--no-index", "-e", ROOT)
     stamp.write_text(wanted)
