@@ -45,4 +45,4 @@ def test_browser_broadcast_reaches_a_session_in_tmux(chromium: Any, host: FakeHo
         tab.locator("main .state.works", has_text="delivered").wait_for()
         assert time.monotonic() - began < WAIT_MS / 1000
     assert [line["display"].partition("] ")[2] for line in host.history()] == ["Please rebase.\nThen stop."]
-    assert eyes.errors == [] and eyes.elsewhere == []
+    assert eyes.surprises() == []

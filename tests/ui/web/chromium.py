@@ -21,6 +21,10 @@ class Eyes:
 
     errors: list[str] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)
+    foreseen: tuple[str, ...] = ()  # words of errors the test provokes: the browser may report them after its last step
+
+    def surprises(self) -> list[str]:
+        return [error for error in self.errors if not any(words in error for words in self.foreseen)] + self.elsewhere
 
     def watch(self, page: Any, origin: str) -> None:
         page.on("console", lambda said: said.type in ("error", "warning") and self.errors.append(said.text))

@@ -103,5 +103,4 @@ def tab(chromium: Any, site: Site, eyes: Eyes) -> Iterator[Any]:
         eyes.watch(made, site.server.origin)
         follow_link(made, site.node, site.server.origin)
         yield made
-    assert eyes.errors == []
-    assert eyes.elsewhere == []
+    assert eyes.surprises() == []
