@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from claire.node import sessions, tasks
+from claire.node import registers, sessions, tasks
 from claire.node.errors import NotFound
 from claire.node.event import Body, Event, Millis, event_type
 from claire.node.fold import Fold
@@ -25,13 +25,13 @@ class AssignmentCreated(Body):
 
     def fold(self, fold: Fold, event: Event) -> None:
         row = fold.row("assignments", self.assignment_id)
-        if row["created_hlc"] is None or event.hlc < row["created_hlc"]:
-            if row["session_uuid"] is not None:
-                fold.settle(settle, row["session_uuid"])  # it counted there until now
-            row.update(task_id=self.task_id, session_uuid=self.session_uuid, created_hlc=event.hlc)
+        if row["session_uuid"] is not None:
+            fold.settle(settle, row["session_uuid"])  # it counted there until now
+        values = {"task_id": self.task_id, "session_uuid": self.session_uuid}
+        registers.set_oldest(row, "created_hlc", event.hlc, values)
         if self.lease_until_ms is not None:
             row["lease_until_ms"] = max(row["lease_until_ms"] or 0, self.lease_until_ms)
-        fold.settle(settle, self.session_uuid)
+        fold.settle(settle, row["session_uuid"])
 
 
 @event_type("assignment_ended")
@@ -43,8 +43,7 @@ class AssignmentEnded(Body):
 
     def fold(self, fold: Fold, event: Event) -> None:
         row = fold.row("assignments", self.assignment_id)
-        if row["ended_hlc"] is None or event.hlc < row["ended_hlc"]:
-            row.update(ended_hlc=event.hlc, reason=self.reason)
+        registers.set_oldest(row, "ended_hlc", event.hlc, {"reason": self.reason})
         if row["session_uuid"] is not None:
             fold.settle(settle, row["session_uuid"])
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from claire.node import assignments, groups, members, projects, sessions
+from claire.node import assignments, groups, members, projects, registers, sessions
 from claire.node.errors import NotFound, Refused, UsageError
 from claire.node.event import Body, Event, Millis, event_type
 from claire.node.fold import Fold
@@ -42,18 +42,16 @@ class BroadcastSent(Body):
     raw: bool = False
 
     def fold(self, fold: Fold, event: Event) -> None:
-        row = fold.row("broadcasts", self.broadcast_id)
-        if row["hlc"] is not None and row["hlc"] <= event.hlc:
-            return  # an id is used once; a second use, by accident or malice, changes nothing
-        row.update(
-            target=self.target,
-            text=self.text,
-            raw=self.raw,
-            expires_ms=self.expires_ms,
-            machine_id=event.machine_id,
-            hlc=event.hlc,
-            targets=msgspec.json.encode(self.targets).decode(),
-        )
+        values = {
+            "target": self.target,
+            "text": self.text,
+            "raw": self.raw,
+            "expires_ms": self.expires_ms,
+            "machine_id": event.machine_id,
+            "targets": msgspec.json.encode(self.targets).decode(),
+        }
+        # An id is used once; a second use, by accident or malice, changes nothing.
+        registers.set_oldest(fold.row("broadcasts", self.broadcast_id), "hlc", event.hlc, values)
 
 
 @event_type("broadcast_delivered")
@@ -64,16 +62,15 @@ class BroadcastDelivered(Body):
     why: str = ""
 
     def fold(self, fold: Fold, event: Event) -> None:
+        values = {
+            "broadcast_id": self.broadcast_id,
+            "session_uuid": self.session_uuid,
+            "outcome": self.outcome,
+            "why": self.why,
+            "machine_id": event.machine_id,
+        }
         row = fold.row("deliveries", f"{self.broadcast_id}/{self.session_uuid}")
-        if event.hlc > (row["hlc"] or ""):
-            row.update(
-                broadcast_id=self.broadcast_id,
-                session_uuid=self.session_uuid,
-                outcome=self.outcome,
-                why=self.why,
-                machine_id=event.machine_id,
-                hlc=event.hlc,
-            )
+        registers.set_newest(row, "hlc", event.hlc, values)
 
 
 def resolve_targets(db: sqlite3.Connection, ref: str) -> tuple[str, list[Row]]:

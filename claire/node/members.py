@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from claire.node import hlc, log
+from claire.node import hlc, log, registers
 from claire.node.closure import LATEST, closure
 from claire.node.errors import Refused
 from claire.node.event import Body, Event, event_type
@@ -32,9 +32,9 @@ class NodeJoined(Body):
     def fold(self, fold: "Fold", event: Event) -> None:
         row = fold.row("announcements", event.machine_id)
         row["joined_hlc"] = min(row["joined_hlc"] or event.hlc, event.hlc)
-        if event.hlc > (row["hlc"] or ""):
-            addresses = msgspec.json.encode(self.addresses).decode()
-            row.update(name=self.name, addresses=addresses, version=self.version, hlc=event.hlc)
+        addresses = msgspec.json.encode(self.addresses).decode()
+        values = {"name": self.name, "addresses": addresses, "version": self.version}
+        registers.set_newest(row, "hlc", event.hlc, values)
         fold.settle(settle, event.machine_id)
 
 
@@ -47,8 +47,7 @@ class NodeRenamed(Body):
 
     def fold(self, fold: "Fold", event: Event) -> None:
         row = fold.row("renamings", self.machine_id)
-        if event.hlc > (row["hlc"] or ""):
-            row.update(name=self.name, hlc=event.hlc)
+        registers.set_newest(row, "hlc", event.hlc, {"name": self.name})
         fold.settle(settle, self.machine_id)
 
 

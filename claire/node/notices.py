@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from claire.node import hlc
+from claire.node import hlc, registers
 from claire.node.event import Body, Event, Millis, event_type
 from claire.node.fold import Fold
 from claire.node.rows import rows
@@ -42,15 +42,14 @@ class PersonNotified(Body):
     since_ms: Millis
 
     def fold(self, fold: Fold, event: Event) -> None:
+        values = {
+            "subject": self.subject,
+            "state": self.state,
+            "since_ms": self.since_ms,
+            "machine_id": event.machine_id,
+        }
         row = fold.row("notices", f"{self.subject}/{self.state}/{self.since_ms}")
-        if row["hlc"] is None or event.hlc < row["hlc"]:
-            row.update(
-                subject=self.subject,
-                state=self.state,
-                since_ms=self.since_ms,
-                machine_id=event.machine_id,
-                hlc=event.hlc,
-            )
+        registers.set_oldest(row, "hlc", event.hlc, values)
 
 
 def matters(db: sqlite3.Connection) -> list[Matter]:

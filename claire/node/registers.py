@@ -8,7 +8,7 @@ study of Convergent and Commutative Replicated Data Types", 2011, with a total o
 Pure: heads are values, the caller keeps them.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 Value = Any  # what JSON can say: str, int, bool, None
@@ -58,3 +58,22 @@ def conflict(heads: Iterable[Head]) -> bool:
     """True if the heads disagree; the same value set twice is no conflict."""
     values = [head[2] for head in heads]
     return any(value != values[0] for value in values[1:])
+
+
+def set_newest(row: dict[str, Any], column: str, stamp: str, values: Mapping[str, Value]) -> None:
+    """For facts that are said whole: the row holds what was said at the newest stamp, which `column` keeps.
+
+    Clones of a machine can say two things at one stamp; then the greater values count, on every node alike.
+    """
+    held = row[column] or ""
+    if stamp > held or (stamp == held and [*values.values()] > [row[field] for field in values]):
+        row.update(values)
+        row[column] = stamp
+
+
+def set_oldest(row: dict[str, Any], column: str, stamp: str, values: Mapping[str, Value]) -> None:
+    """The same for facts that are said once: what was said first holds, and of one stamp the smaller values."""
+    held = row[column]
+    if held is None or stamp < held or (stamp == held and [*values.values()] < [row[field] for field in values]):
+        row.update(values)
+        row[column] = stamp

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from claire.node import hlc
+from claire.node import hlc, registers
 from claire.node.errors import Ambiguous, NotFound, UsageError
 from claire.node.event import Body, Event, Millis, event_type
 from claire.node.fold import Fold
@@ -56,9 +56,8 @@ class SessionObserved(Body):
 
     def fold(self, fold: Fold, event: Event) -> None:
         row = fold.row("sessions", self.session.session_uuid)
-        if event.hlc > (row["observed_hlc"] or ""):
-            row.update({field: getattr(self.session, field) for field in self.session.__struct_fields__[1:]})
-            row.update(machine_id=event.machine_id, observed_hlc=event.hlc)
+        values = {field: getattr(self.session, field) for field in self.session.__struct_fields__[1:]}
+        registers.set_newest(row, "observed_hlc", event.hlc, {**values, "machine_id": event.machine_id})
 
 
 @event_type("session_succeeded")

@@ -75,7 +75,7 @@ class _Link(Body):
     def _assign(self, fold: Fold, event: Event, linked: bool) -> None:
         entity = f"{self.task_id}/{self.blocked_by}"
         row = fold.assign("task_links", entity, event, {"linked": linked}, {"linked": self.on}, LINK_RANKS)
-        row.update(task_id=self.task_id, blocked_by=self.blocked_by)
+        row["task_id"], _, row["blocked_by"] = entity.partition("/")  # whatever ids a peer made up: one row, one link
 
 
 @event_type("task_linked")

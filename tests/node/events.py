@@ -42,7 +42,7 @@ def _fields(kind: type[Any], **values: st.SearchStrategy[Any]) -> st.SearchStrat
     return st.fixed_dictionaries({}, optional=values).map(lambda chosen: kind(**chosen))
 
 
-bodies: st.SearchStrategy[Body] = st.one_of(
+KINDS: list[st.SearchStrategy[Any]] = [
     st.builds(projects.ProjectCreated, ids, TEXTS, TEXTS, TEXTS),
     st.builds(
         projects.ProjectChanged, ids, _fields(projects.ProjectFields, name=TEXTS, goal=TEXTS, deleted=st.booleans())
@@ -72,7 +72,8 @@ bodies: st.SearchStrategy[Body] = st.one_of(
     st.builds(notices.PersonNotified, ids, TEXTS, st.integers(0, 3)),
     st.builds(members.NodeJoined, TEXTS, st.just([]), TEXTS),
     st.builds(members.NodeRenamed, st.sampled_from(KEYS).map(lambda key: key.machine_id), TEXTS),
-)
+]
+bodies: st.SearchStrategy[Body] = st.one_of(KINDS)
 
 
 @st.composite
@@ -86,6 +87,14 @@ def event_sets(draw: st.DrawFn, max_size: int = 30) -> list[Event]:
         walls[machine] += later_ms + 1
         events.append(signed(KEYS[machine], body, walls[machine], uuids[n], [uuids[i % len(uuids)] for i in replaced]))
     return events
+
+
+@st.composite
+def twins(draw: st.DrawFn) -> list[Event]:
+    """Events of one kind with one stamp: two clones of a machine can say different things in the same millisecond."""
+    chosen = draw(st.lists(draw(st.sampled_from(KINDS)), min_size=2, max_size=6))
+    uuids = [time_ordered_uuid(WALL_MS, n.to_bytes(10, "big")) for n in range(len(chosen))]
+    return [signed(OWN, body, WALL_MS, uuid) for body, uuid in zip(chosen, uuids, strict=True)]
 
 
 def signed(

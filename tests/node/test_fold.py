@@ -13,7 +13,7 @@ from tests.node import events as made
 
 
 @settings(max_examples=200, deadline=None)
-@given(made.event_sets(), st.randoms(use_true_random=False), st.integers(1, 7))
+@given(made.event_sets() | made.twins(), st.randoms(use_true_random=False), st.integers(1, 7))
 def test_any_order_duplication_and_split_gives_the_tables_of_a_replay(
     events: list[Event], rng: random.Random, batch_events: int
 ) -> None:
@@ -30,6 +30,15 @@ def test_any_order_duplication_and_split_gives_the_tables_of_a_replay(
     assert made.tables(other) == expected
     assert log.etag(other) == log.etag(in_order)
     assert log.recount(other) == {m: row for m, row in log.index(other).items() if row.count}
+
+
+def test_links_whose_joined_ids_look_alike_are_one_whatever_comes_first() -> None:
+    links = [tasks.TaskLinked("x", "x/x"), tasks.TaskLinked("x/x", "x")]
+    events = [made.signed(made.OWN, body, made.WALL_MS + n, made.IDS[n]) for n, body in enumerate(links)]
+    here, there = made.empty_database(), made.empty_database()
+    made.take_in(here, events)
+    made.take_in(there, events[::-1])
+    assert made.tables(here) == made.tables(there)
 
 
 @settings(max_examples=50, deadline=None)
