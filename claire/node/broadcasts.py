@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from claire.node import assignments, groups, members, projects, registers, sessions
-from claire.node.errors import NotFound, Refused, UsageError
+from claire.node.errors import Ambiguous, NotFound, Refused, UsageError
 from claire.node.event import Body, Event, Millis, event_type
 from claire.node.fold import Fold
 from claire.node.rows import Row, resolve, rows
@@ -77,6 +77,8 @@ def resolve_targets(db: sqlite3.Connection, ref: str) -> tuple[str, list[Row]]:
     """(what `ref` is, as 'project:…', 'group:…' or 'session:…', the live sessions it means)."""
     try:
         project = projects.find(db, ref)
+    except Ambiguous:
+        raise
     except NotFound:
         pass
     else:
@@ -92,11 +94,11 @@ def resolve_targets(db: sqlite3.Connection, ref: str) -> tuple[str, list[Row]]:
 
 
 def _sessions_of_project(db: sqlite3.Connection, project_id: str) -> list[Row]:
+    roots = dict(db.execute("SELECT id, root_id FROM projects"))
     bound = {
         assignment["current_session"]
         for assignment in assignments.list_assignments(db)
-        if assignment["project_id"] is not None
-        and projects.find(db, assignment["project_id"], deleted=True)["root_id"] == project_id
+        if roots.get(assignment["project_id"]) == project_id
     }
     return [session for session in sessions.list_sessions(db) if session["id"] in bound]
 

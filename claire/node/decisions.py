@@ -4,7 +4,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from claire.node import projects, tasks
-from claire.node.errors import NotFound, UsageError
+from claire.node.errors import Ambiguous, NotFound, UsageError
 from claire.node.event import Body, Event, event_type
 from claire.node.fold import Fold
 from claire.node.rows import Row, rows
@@ -36,6 +36,8 @@ def decide(node: "Node", ref: str, text: str) -> Row:
     with node.writing() as tx:
         try:
             body = DecisionLogged(text, projects.find(tx.db, ref)["id"])
+        except Ambiguous:
+            raise
         except NotFound:
             task = tasks.find(tx.db, ref)
             body = DecisionLogged(text, task["project_id"], task["id"])

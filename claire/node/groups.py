@@ -4,11 +4,11 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from claire.node import registers, sessions
-from claire.node.errors import UsageError
+from claire.node.errors import NotFound, UsageError
 from claire.node.event import Body, Event, event_type
 from claire.node.fold import Fold, seen
 from claire.node.registers import Rank
-from claire.node.rows import Row, resolve, rows
+from claire.node.rows import LISTING, Row, one, rows
 
 if TYPE_CHECKING:
     from claire.node.node import Node
@@ -71,13 +71,17 @@ def list_groups(db: sqlite3.Connection) -> list[Row]:
     ]
 
 
-def find(db: sqlite3.Connection, ref: str) -> Row:
-    return resolve(db, "group", _SELECT, ref, id_column="g.id", label_column="g.id")
+def find(db: sqlite3.Connection, name: str) -> Row:
+    """A group by its name, to the letter: it has no other id."""
+    found = one(db, f"{_SELECT} AND g.id = ?", (name,))
+    if found is None:
+        raise NotFound(f"there is no group {name!r}", f"see `{LISTING['group']}`")
+    return found
 
 
-def members(db: sqlite3.Connection, ref: str) -> list[Row]:
+def members(db: sqlite3.Connection, name: str) -> list[Row]:
     """The live sessions of a group."""
-    pattern = find(db, ref)["pattern"]
+    pattern = find(db, name)["pattern"]
     return [session for session in sessions.list_sessions(db) if matches(pattern, session)]
 
 

@@ -11,7 +11,7 @@ def of_projects(db: sqlite3.Connection) -> dict[str, str]:
     from claire.node import projects
 
     shown = {row["id"]: row["display"] for row in projects.list_projects(db, counted=False)}
-    merged = db.execute("SELECT id, root_id FROM projects WHERE merged_into IS NOT NULL")
+    merged = db.execute("SELECT id, root_id FROM projects WHERE root_id <> id")
     return shown | {project: shown[root] for project, root in merged if root in shown}
 
 

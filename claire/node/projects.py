@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET, UnsetType
 
 from claire.node import registers
-from claire.node.errors import NotFound, Refused, UsageError
+from claire.node.errors import Ambiguous, NotFound, Refused, UsageError
 from claire.node.event import Body, Event, event_type, said
 from claire.node.fold import Fold, seen
 from claire.node.registers import Rank
@@ -99,8 +99,7 @@ def create(node: "Node", name: str, goal: str = "", owner: str = "") -> Row:
     """A new project; Refused if this node already shows one of that name."""
     _check_name(name)
     with node.writing() as tx:
-        if tx.db.execute(f"{_SELECT} AND p.name = ? AND p.deleted IS NOT 1 LIMIT 1", (name,)).fetchone():
-            raise Refused(f"there is a project {name!r} already", f"claire project show {name}")
+        _check_free(tx.db, name)
         project_id = node.new_id()
         tx.record(ProjectCreated(project_id, name, goal, owner))
         return find(tx.db, project_id)
@@ -117,6 +116,8 @@ def edit(node: "Node", ref: str, **fields: Any) -> Row:
         project = find(tx.db, ref, deleted=True)
         changed = {field: value for field, value in values.items() if _differs(project, field, value)}
         if changed:
+            if changed.get("name", project["name"]) != project["name"]:
+                _check_free(tx.db, changed["name"])
             on = seen(tx.db, "projects", project["id"], changed)
             tx.record(ProjectChanged(project["id"], ProjectFields(**changed), on))
         return find(tx.db, project["id"], deleted=True)
@@ -128,9 +129,9 @@ def _differs(row: Row, field: str, value: Any) -> bool:
 
 
 def merge(node: "Node", ref: str, into_ref: str) -> Row:
-    """Make one project an alias of another; the one merged into."""
+    """Make one project an alias of another; the one merged into. What was merged elsewhere goes there instead."""
     with node.writing() as tx:
-        project, into = find(tx.db, ref), find(tx.db, into_ref)
+        project, into = find(tx.db, ref, deleted=True), find(tx.db, into_ref)
         if project["id"] == into["id"]:
             raise UsageError("a project cannot be merged into itself", "name two projects")
         on = seen(tx.db, "projects", project["id"], ["merged_into"])
@@ -143,9 +144,14 @@ def _check_name(name: str) -> None:
         raise UsageError(f"a name has 1 to {NAME_CHARS_MAX} printable characters", "choose another name")
 
 
+def _check_free(db: sqlite3.Connection, name: str) -> None:
+    if db.execute(f"{_SELECT} AND p.name = ? AND p.deleted IS NOT 1 LIMIT 1", (name,)).fetchone():
+        raise Refused(f"there is a project {name!r} already", f"claire project show {name}")
+
+
 _SELECT = (
     "SELECT p.id, p.name, CASE WHEN EXISTS (SELECT 1 FROM projects q WHERE q.name = p.name AND q.id <> p.id"
-    "   AND q.created_hlc IS NOT NULL AND q.deleted IS NOT 1 AND q.merged_into IS NULL AND q.name_claim < p.name_claim)"
+    "   AND q.created_hlc IS NOT NULL AND q.deleted IS NOT 1 AND q.root_id = q.id AND q.name_claim < p.name_claim)"
     "  THEN p.name || '~' || substr(p.id, 1, 4) ELSE p.name END AS display,"
     " p.goal, p.owner, p.status, p.deleted IS 1 AS deleted, p.merged_into, p.root_id, p.created_hlc, p.updated_hlc,"
     " (SELECT group_concat(c.field) FROM conflicts c WHERE c.noun = 'projects' AND c.entity_id = p.id) AS conflicts"
@@ -159,7 +165,7 @@ def list_projects(
     """Live projects by name, with their task counts by status if `counted`; deleted ones instead if `deleted`."""
     found = rows(
         db,
-        f"{_SELECT} AND p.deleted IS {'' if deleted else 'NOT'} 1 AND p.merged_into IS NULL"
+        f"{_SELECT} AND p.deleted IS {'' if deleted else 'NOT'} 1 AND p.root_id = p.id"
         " AND (?1 IS NULL OR p.status = ?1) ORDER BY p.name, p.name_claim",
         (status,),
     )
@@ -181,24 +187,23 @@ def _task_counts(db: sqlite3.Connection) -> dict[str, dict[str, int]]:
 
 
 def find(db: sqlite3.Connection, ref: str, *, deleted: bool = False) -> Row:
-    """A project by id, unique prefix, shown name, or bare name (which its earliest claimant owns)."""
-    visible = "" if deleted else " AND p.deleted IS NOT 1 AND p.merged_into IS NULL"
+    """A project by id, unique prefix, shown name, or bare name (which its earliest claimant owns).
+
+    One that was merged leads to where it ended. With `deleted`, where no live one fits, removed and merged ones do.
+    """
     try:
-        return _read(
-            resolve(
-                db,
-                "project",
-                f"SELECT * FROM ({_SELECT}{visible}) p WHERE 1",
-                ref,
-                id_column="p.id",
-                label_column="p.display",
-            )
-        )
+        return _named(db, ref, "p.deleted IS NOT 1 AND p.root_id = p.id")
+    except Ambiguous:
+        raise
     except NotFound:
-        row = db.execute("SELECT merged_into FROM projects WHERE id = ? AND merged_into IS NOT NULL", (ref,)).fetchone()
-        if row is None:
-            raise
-        return find(db, row[0], deleted=deleted)
+        if deleted:
+            return _named(db, ref, "1")
+        return find(db, _named(db, ref, "p.root_id <> p.id")["root_id"])
+
+
+def _named(db: sqlite3.Connection, ref: str, condition: str) -> Row:
+    select = f"SELECT * FROM ({_SELECT} AND {condition}) p WHERE 1"
+    return _read(resolve(db, "project", select, ref, id_column="p.id", label_column="p.display"))
 
 
 def _read(row: Row) -> Row:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from claire.node import assignments, broadcasts, sessions
-from claire.node.errors import NotFound, UsageError
+from claire.node import assignments, broadcasts, decisions, projects, sessions, tasks
+from claire.node.errors import Ambiguous, NotFound, UsageError
 from claire.node.node import Node
 from claire.node.rows import Row
 from tests.conftest import Clock
@@ -25,3 +25,23 @@ def test_a_broadcast_is_a_record(node: Node, task: Row, clock: Clock) -> None:
         broadcasts.send(node, "api", "/clear")
     with pytest.raises(NotFound):
         broadcasts.send(node, "nobody", "x")
+
+
+def test_an_ambiguous_project_is_asked_about_and_never_taken_for_something_else(node: Node) -> None:
+    sessions.observe(node, [saw("cafe0000-0000-4000-8000-000000000003")])
+    with node.writing() as tx:
+        for n in (1, 2):
+            tx.record(projects.ProjectCreated(f"cafe0000-0000-4000-8000-00000000000{n}", f"p{n}"))
+    for command in (broadcasts.send, decisions.decide):
+        with pytest.raises(Ambiguous):
+            command(node, "cafe", "please commit")
+
+
+def test_a_task_whose_project_has_not_arrived_holds_nobody_up(node: Node, task: Row) -> None:
+    sessions.observe(node, [saw(), saw(CLEARED)])
+    assignments.assign(node, task["id"], SESSION)
+    with node.writing() as tx:
+        orphan = node.new_id()
+        tx.record(tasks.TaskCreated(orphan, node.new_id(), "of a project that is still on its way"))
+    assignments.assign(node, orphan, CLEARED)
+    assert [target["session_uuid"] for target in broadcasts.send(node, "api", "please commit")["targets"]] == [SESSION]

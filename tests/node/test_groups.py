@@ -26,3 +26,12 @@ def test_a_group_matches_by_cwd_host_and_session(node: Node, pattern: str, expec
     groups.remove(node, "web")
     with pytest.raises(NotFound):
         read(node, groups.find, "web")
+
+
+def test_a_group_is_its_name_to_the_letter(node: Node) -> None:
+    for name in ("web", "Web", "cafe-team"):
+        assert groups.define(node, name, "x")["id"] == name
+    groups.remove(node, "Web")
+    assert read(node, groups.find, "web")["id"] == "web"
+    with pytest.raises(NotFound):
+        read(node, groups.find, "cafe")

@@ -50,6 +50,7 @@ def test_projects_merged_into_each_other_still_have_one_end(make_node: Callable[
     a, b = make_node("a"), make_node("b")
     befriend(a, b)
     one, other = projects.create(a, "one"), projects.create(a, "other")
+    tasks.add(a, "one", "t")
     b.receive(everything(a))
     projects.merge(a, "one", "other")
     projects.merge(b, "other", "one")
@@ -59,3 +60,36 @@ def test_projects_merged_into_each_other_still_have_one_end(make_node: Callable[
         with node.reading() as db:
             roots = {root for (root,) in db.execute("SELECT root_id FROM projects")}
         assert roots == {min(one["id"], other["id"])}
+        end = read(node, projects.find, "one")
+        assert end == read(node, projects.find, "other") == read(node, projects.find, one["id"])
+        (shown,) = read(node, projects.list_projects)
+        assert (shown["id"], shown["tasks"]) == (end["id"], {"todo": 1})
+
+
+def test_a_merged_project_leads_on_by_name_and_goes_elsewhere_when_merged_again(node: Node) -> None:
+    for name in ("old", "api", "web"):
+        projects.create(node, name)
+    projects.merge(node, "old", "api")
+    assert read(node, projects.find, "old")["name"] == "api"
+    projects.merge(node, "old", "web")
+    assert read(node, projects.find, "old")["name"] == "web"
+    assert {row["name"] for row in read(node, projects.list_projects)} == {"api", "web"}
+
+
+def test_a_removed_project_stands_in_nobodys_way(node: Node) -> None:
+    removed = projects.create(node, "api")
+    projects.edit(node, "api", deleted=True)
+    assert projects.edit(node, "api", deleted=False)["id"] == removed["id"]
+    projects.edit(node, "api", deleted=True)
+    second = projects.create(node, "api")
+    with node.reading() as db:
+        assert projects.find(db, "api", deleted=True)["id"] == second["id"]
+        assert projects.find(db, removed["id"], deleted=True)["id"] == removed["id"]
+
+
+def test_a_project_is_not_renamed_to_what_another_is_called(node: Node) -> None:
+    projects.create(node, "api")
+    projects.create(node, "web")
+    with pytest.raises(Refused, match="already"):
+        projects.edit(node, "web", name="api")
+    assert projects.edit(node, "web", name="web", goal="ship")["goal"] == "ship"
