@@ -164,6 +164,12 @@ def soak(*args: str) -> int:
     return python("-m", "tests.integration.soak", *args)
 
 
+def idle(*args: str) -> int:
+    """fifty idle sessions for ten minutes: no event written, under 1 % of a core"""
+    set_up(DEV_LOCK)
+    return python("-m", "tests.integration.idle", *args)
+
+
 def test_real(*args: str) -> int:
     """the opt-in tests that need the real Claude Code from the npm registry"""
     set_up(DEV_LOCK)
@@ -193,6 +199,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "bench": bench,
     "simulate": simulate,
     "soak": soak,
+    "idle": idle,
     "test-real": test_real,
     "docs": docs,
     "lock": lock,

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.timing import Bench, Result, table
 
-CASES = ("log", "commands", "network", "dashboard")
+CASES = ("log", "commands", "network", "dashboard", "fleet")
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 PAGE_HEAD = """# What it costs
 

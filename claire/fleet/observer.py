@@ -154,8 +154,12 @@ class Observer:
         )
 
     def _ours_to_say(self, new: Observation, row: Row | None) -> bool:
-        """Two nodes on one host see the same sessions: the one that spoke first goes on, unless it falls silent."""
-        if row is None or row["gone"] or row["machine_id"] == self.node.machine_id:
+        """Two nodes on one host see the same sessions: the one that spoke first goes on, unless it falls silent.
+
+        One that sees it from outside gives way to one that sits beside it.
+        """
+        from_outside = row is not None and row["source"] == remote.SOURCE and new.source != remote.SOURCE
+        if row is None or row["gone"] or row["machine_id"] == self.node.machine_id or from_outside:
             self._disputed.pop(new.session_uuid, None)
             return True
         if (row["state"], row["cwd"], row["pane"]) == (new.state, new.cwd, new.pane):

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
-from claire.fleet import foreign
+from claire.fleet import command, foreign
 from claire.fleet.claude import SESSION_ID
 from claire.fleet.obstacles import Outcome, Result
 from claire.fleet.state import State, from_registry
@@ -84,6 +84,7 @@ class Listing:
     found: tuple[Found, ...] = ()
     answered: frozenset[str] = frozenset()
     problems: tuple[str, ...] = ()
+    asked_ms: int = 0  # what is known to have ended since then is not alive because of it
 
 
 def contract(fleet: Mapping[str, object]) -> Contract:
@@ -98,15 +99,16 @@ def is_installed(spoken: Contract, env: Mapping[str, str]) -> bool:
     return bool(spoken.list) and shutil.which(spoken.list[0], path=env.get("PATH")) is not None
 
 
-def sessions(spoken: Contract, env: Mapping[str, str]) -> Listing:
+def sessions(spoken: Contract, env: Mapping[str, str], stopping: Callable[[], bool] = command.never) -> Listing:
     """Ask for all sessions everywhere. What it cannot say is a problem, never an empty fleet."""
+    asked_ms = time.time_ns() // 1_000_000
     try:
-        done = _run(spoken, "list", spoken.list, env, "")
-    except (OSError, subprocess.TimeoutExpired) as error:
+        done = _run(spoken, "list", spoken.list, env, stopping=stopping)
+    except (OSError, command.NoAnswer) as error:
         return Listing(problems=(f"rclaude list: {_words(error)}",))
     if done.returncode not in (0, 4) or len(done.stdout) > OUTPUT_BYTES_MAX:
         return Listing(problems=(f"rclaude list: exit {done.returncode} {_first_line(done.stderr)}".rstrip(),))
-    return parse(done.stdout, spoken)
+    return replace(parse(done.stdout, spoken), asked_ms=asked_ms)
 
 
 def send(spoken: Contract, env: Mapping[str, str], where: Mapping[str, str], text: str) -> Result:
@@ -117,7 +119,7 @@ def send(spoken: Contract, env: Mapping[str, str], where: Mapping[str, str], tex
         done = _run(spoken, "send", argv, env, text if by_stdin else "")
     except FileNotFoundError:
         return Result(Outcome.REFUSED, f"{argv[0]} is not installed")
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except (OSError, command.NoAnswer) as error:
         return Result(Outcome.UNVERIFIED, f"rclaude send: {_words(error)}")
     if done.returncode == 2:
         return Result(Outcome.REFUSED, f"rclaude: {_first_line(done.stderr) or 'usage'}")
@@ -133,24 +135,19 @@ def _filled(word: str, where: Mapping[str, str]) -> str:
 
 
 def _run(
-    spoken: Contract, verb: str, argv: Iterable[str], env: Mapping[str, str], stdin: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        list(argv),
-        env=dict(env),
-        input=stdin,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-        timeout=spoken.timeout_s.get(verb, TIMEOUT_S[verb]),
-    )
+    spoken: Contract,
+    verb: str,
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    text: str = "",
+    stopping: Callable[[], bool] = command.never,
+) -> command.Done:
+    timeout_s = spoken.timeout_s.get(verb, TIMEOUT_S[verb])
+    return command.run(argv, env, text, timeout_s=timeout_s, stopping=stopping)
 
 
-def _words(error: OSError | subprocess.TimeoutExpired) -> str:
-    if isinstance(error, subprocess.TimeoutExpired):
-        return f"no answer in {error.timeout:g} s"
-    return error.strerror or str(error)
+def _words(error: OSError | command.NoAnswer) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 def _first_line(text: str) -> str:

@@ -8,6 +8,7 @@ import msgspec
 
 from claire.fleet.rclaude import Found, Listing
 from claire.fleet.state import Confidence, State
+from claire.node import sessions
 from claire.node.rows import Row
 from claire.node.sessions import Observation
 
@@ -22,7 +23,7 @@ def observations(
     news = [
         _observed(found, known.get(found.session_uuid), now_ms)
         for found in listing.found
-        if found.session_uuid not in seen_here and _is_free(known.get(found.session_uuid), machine_id)
+        if found.session_uuid not in seen_here and _is_free(known.get(found.session_uuid), machine_id, listing.asked_ms)
     ]
     listed = {found.session_uuid for found in listing.found}
     lost = [
@@ -37,9 +38,13 @@ def observations(
     return [*news, *lost]
 
 
-def _is_free(row: Row | None, machine_id: str) -> bool:
-    """A node that looks at its own sessions knows better than anybody from outside."""
-    return row is None or row["gone"] or (row["machine_id"] == machine_id and row["source"] == SOURCE)
+def _is_free(row: Row | None, machine_id: str, asked_ms: int) -> bool:
+    """A node that looks at its own sessions knows better than anybody from outside, and sooner."""
+    if row is None:
+        return True
+    if row["gone"]:
+        return sessions.seen_ms(row) < asked_ms
+    return bool(row["machine_id"] == machine_id and row["source"] == SOURCE)
 
 
 def _observed(found: Found, row: Row | None, now_ms: int) -> Observation:

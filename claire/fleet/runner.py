@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import threading
-import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ from claire.node.errors import ClaireError, Refused
 from claire.node.node import Node
 from claire.node.rows import Row
 
-PASS_S = 5.0  # without a sign that something moved
+PASS_S = 4.0  # without a sign that something moved; with the pass itself a screen is read every five
 ELSEWHERE_S = 60.0
 TRIAGE_S = 15.0
 SHARED_CHARS_MAX = 8_000
@@ -80,19 +80,6 @@ def _contract(node: Node, env: Mapping[str, str]) -> rclaude.Contract | None:
     return spoken if rclaude.is_installed(spoken, env) else None
 
 
-class _Seldom:
-    """Asks no oftener than every ELSEWHERE_S: other hosts are far away."""
-
-    def __init__(self, ask: Callable[[], Listing], clock: Callable[[], float]) -> None:
-        self.ask, self.clock, self.due = ask, clock, 0.0
-
-    def __call__(self) -> Listing:
-        if self.clock() < self.due:
-            return Listing()
-        self.due = self.clock() + ELSEWHERE_S
-        return self.ask()
-
-
 async def run(node: Node, env: Mapping[str, str], stop: asyncio.Event, *, pass_s: float = PASS_S) -> None:
     """Watch and deliver until `stop`; what is being typed is brought to its end first."""
     ending = threading.Event()
@@ -101,8 +88,8 @@ async def run(node: Node, env: Mapping[str, str], stop: asyncio.Event, *, pass_s
         return stop.is_set() or ending.is_set()
 
     spoken = _contract(node, env)
-    elsewhere = _Seldom(partial(rclaude.sessions, spoken, env), time.monotonic) if spoken else Listing
-    observer = Observer(node, env, elsewhere)
+    heard: deque[Listing] = deque(maxlen=1)  # other hosts are far away: no pass waits for them
+    observer = Observer(node, env, lambda: heard.pop() if heard else Listing())
     deliverer = _deliverer(node, env, stopping)
     chosen = triage.settings(Settings.load(node.home, env).fleet)
     homes = observer.host
@@ -117,6 +104,9 @@ async def run(node: Node, env: Mapping[str, str], stop: asyncio.Event, *, pass_s
         async with asyncio.TaskGroup() as group:
             group.create_task(_repeat(lambda: _report(observer.observe()), watched, stop, pass_s))
             group.create_task(_repeat(lambda: _tell(deliverer.deliver()), awaited, stop, pass_s))
+            if spoken:
+                ask = partial(rclaude.sessions, spoken, env, stopping)
+                group.create_task(_repeat(lambda: heard.append(ask()), lambda: (), stop, ELSEWHERE_S))
             if chosen.enabled:
                 triager = Triager(node, env, chosen, stopping)
                 group.create_task(_repeat(triager.triage_one, lambda: (), stop, TRIAGE_S))

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
@@ -18,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 
 from claire.config import Home
-from claire.fleet import transcript
+from claire.fleet import command, transcript
 from claire.fleet.observer import triage_folder
 from claire.fleet.redact import redact
 from claire.fleet.transcript import Tail
@@ -27,8 +24,6 @@ from claire.node.errors import ClaireError, UsageError
 EXCERPT_CHARS_MAX = 4_000
 SUMMARY_CHARS_MAX = 160
 TIMEOUT_S = 60.0
-LAST_WORDS_S = 2.0
-LOOK_S = 0.3
 RUN_USD_MAX = 0.05
 DAY_MS = 86_400_000
 Needs = Literal["nothing", "answer", "permission", "review", "help"]
@@ -105,7 +100,7 @@ def argv(chosen: Settings) -> list[str]:
 
 
 def run(
-    chosen: Settings, home: Home, env: Mapping[str, str], text: str, stopping: Callable[[], bool] = lambda: False
+    chosen: Settings, home: Home, env: Mapping[str, str], text: str, stopping: Callable[[], bool] = command.never
 ) -> Verdict:
     """ClaireError says why there is no verdict."""
     folder = triage_folder(home)
@@ -113,40 +108,16 @@ def run(
     quiet = {**env, "CLAIRE_TRIAGE": "1", "CLAUDE_CODE_SKIP_PROMPT_HISTORY": "1"}
     for name in ("TMUX", "TMUX_PANE"):
         quiet.pop(name, None)
+    session = f"<session>\n{text}\n</session>\n"
     try:
-        process = subprocess.Popen(
-            argv(chosen),
-            env=quiet,
-            cwd=folder,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        done = command.run(argv(chosen), quiet, session, timeout_s=TIMEOUT_S, folder=folder, stopping=stopping)
     except OSError as error:
         raise ClaireError(f"triage: {error.strerror}: {argv(chosen)[0]}") from None
-    out, err = _ended(process, f"<session>\n{text}\n</session>\n", stopping)
-    if process.returncode != 0:
-        words = (err or out).decode("utf-8", "replace").strip()[:200]
-        raise ClaireError(f"triage: exit {process.returncode} {words}".rstrip())
-    return parse(out.decode("utf-8", "replace"))
-
-
-def _ended(process: subprocess.Popen[bytes], text: str, stopping: Callable[[], bool]) -> tuple[bytes, bytes]:
-    """Asked to end before it is killed, so that it can close its session."""
-    data, deadline = text.encode("utf-8", "replace"), time.monotonic() + TIMEOUT_S
-    while time.monotonic() < deadline and not stopping():
-        try:
-            return process.communicate(data, timeout=LOOK_S)
-        except subprocess.TimeoutExpired:
-            data = b""
-    os.killpg(process.pid, signal.SIGINT)
-    try:
-        process.communicate(timeout=LAST_WORDS_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    raise ClaireError("triage: ended with the node" if stopping() else f"triage: no answer in {TIMEOUT_S:g} s")
+    except command.NoAnswer as error:
+        raise ClaireError(f"triage: {error}") from None
+    if done.returncode != 0:
+        raise ClaireError(f"triage: exit {done.returncode} {(done.stderr or done.stdout).strip()[:200]}".rstrip())
+    return parse(done.stdout)
 
 
 def parse(text: str) -> Verdict:

@@ -14,7 +14,10 @@ import pytest
 
 from claire.fleet import processes, spool
 from claire.fleet.observer import Observer, spool_path, triage_folder
+from claire.fleet.rclaude import Found, Listing
+from claire.fleet.state import State
 from claire.node import assignments, projects, sessions, tasks
+from claire.node.event import Event
 from claire.node.node import Node
 from claire.node.rows import Row
 from tests.conftest import befriend
@@ -269,6 +272,26 @@ def test_clear_in_an_old_version_is_known_by_its_hooks(node: Node, host: FakeHos
     assert link["reason"].startswith("/clear in process")
 
 
+def pass_on(here: Node, there: Node) -> None:
+    with here.reading() as db:
+        rows = db.execute("SELECT * FROM events ORDER BY rowid").fetchall()
+    there.receive([Event(*row[1:]) for row in rows])
+
+
+def test_its_own_node_takes_over_from_one_that_saw_it_through_rclaude(
+    make_node: Callable[..., Node], host: FakeHost
+) -> None:
+    pane, now_ms = host.start_idle(), time.time_ns() // 1_000_000
+    away, own = (make_node(name, lambda: now_ms) for name in ("away", "own"))
+    befriend(away, own)
+    found = Found(pane.session_id, "own", str(host.project), "kit", state=State.IDLE)
+    elsewhere = {**host.env, "CLAUDE_CONFIG_DIR": "/none", "HOME": "/none", "TMUX_TMPDIR": "/none"}
+    assert Observer(away, elsewhere, lambda: Listing((found,))).observe().recorded == 1
+    pass_on(away, own)
+    assert Observer(own, host.env).observe().recorded == 1
+    assert [(row["machine_id"], row["source"]) for row in listed(own)] == [(own.machine_id, "registry")]
+
+
 def test_two_nodes_on_one_host_do_not_argue(make_node: Callable[..., Node], host: FakeHost) -> None:
     pane = host.start_idle(FAKE_SLOW_SECONDS="20")
     now = [1_790_000_000_000]
@@ -280,11 +303,7 @@ def test_two_nodes_on_one_host_do_not_argue(make_node: Callable[..., Node], host
         recorded = []
         for observer, other in zip(observers, (two, one), strict=True):
             recorded.append(observer.observe().recorded)
-            with observer.node.reading() as db:
-                rows = db.execute("SELECT * FROM events ORDER BY rowid").fetchall()
-            from claire.node.event import Event
-
-            other.receive([Event(*row[1:]) for row in rows])
+            pass_on(observer.node, other)
         return recorded
 
     assert both() == [1, 0]

@@ -59,6 +59,17 @@ def test_a_node_knows_its_own_sessions_better(row: Row) -> None:
     assert observations(listing, {}, "me", {UUID}, 0) == []
 
 
+def test_what_ended_after_rclaude_was_asked_stays_gone(node: Node) -> None:
+    found = Found(UUID, "web1", state=State.IDLE)
+    ended = sessions.Observation(session_uuid=UUID, host="web1", state="gone", gone=True, source="registry")
+    sessions.observe(node, [ended])
+    stale, later = Listing((found,), asked_ms=node.now_ms() - 1), Listing((found,), asked_ms=node.now_ms() + 1)
+    watch = observer(node, stale, later)
+    assert watch.observe().recorded == 0
+    assert watch.observe().recorded == 1
+    assert [row["state"] for row in listed(node)] == ["idle"]
+
+
 def test_milliseconds_are_understood() -> None:
     [one] = observations(Listing((Found(UUID, "web1", mtime=1_790_000_000_000.0),)), {}, "me", (), 0)
     assert (one.last_seen_mtime, one.last_seen_ms) == (1_790_000_000.0, 1_790_000_000_000)

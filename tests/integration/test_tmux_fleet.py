@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from claire.fleet import runner
+from claire.fleet import runner, spool
+from claire.fleet.observer import Observer, Pass, spool_path
 from claire.node import broadcasts, sessions
 from claire.node.node import Node
 from tests.fleet.kit import FakeHost, host
@@ -60,16 +63,62 @@ async def test_changes_are_in_the_log_long_before_the_next_pass(node: Node, host
         await until(node, ["interrupted"])
 
 
-async def test_an_idle_fleet_writes_nothing(node: Node, host: FakeHost) -> None:
+async def test_an_idle_fleet_writes_nothing(node: Node, host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten passes of three sessions; `dev.py idle` does ten minutes of fifty, and counts what they cost."""
+    passes = watched(monkeypatch)
     for number in range(3):
         await asyncio.to_thread(host.start_idle, name=f"s{number}")
     async with fleet(node, host, pass_s=0.1):
         await until(node, ["idle"] * 3)
         with node.reading() as db:
             before = db.execute("SELECT count(*) FROM events").fetchone()
-        await asyncio.sleep(3)
+        await done(passes, len(passes) + 10)
         with node.reading() as db:
             assert db.execute("SELECT count(*) FROM events").fetchone() == before
+
+
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[Pass]:
+    """Every pass there will be, as it ends."""
+    passes, observe = [], Observer.observe
+
+    def observed(self: Observer) -> Pass:
+        passes.append(observe(self))
+        return passes[-1]
+
+    monkeypatch.setattr(Observer, "observe", observed)
+    return passes
+
+
+async def done(passes: list[Pass], count: int) -> None:
+    began = time.monotonic()
+    while len(passes) < count:
+        assert time.monotonic() - began < 2 * WAIT_S, f"{len(passes)} passes"
+        await asyncio.sleep(0.02)
+
+
+async def test_a_hook_report_wakes_the_daemon(node: Node, host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next pass is a minute away, and the registry says nothing new: the report alone is what moves."""
+    passes = watched(monkeypatch)
+    pane = await asyncio.to_thread(host.start_idle)
+    async with fleet(node, host, pass_s=60.0):
+        await until(node, ["idle"])
+        await done(passes, 2)
+        payload = {"hook_event_name": "StopFailure", "error": "rate_limit", "session_id": pane.session_id}
+        handler = [sys.executable, "-I", "-S", spool.__file__, spool_path(node.home)]
+        await asyncio.to_thread(subprocess.run, handler, input=json.dumps(payload), text=True, check=True)
+        await until(node, ["rate-limited"])
+
+
+async def test_an_rclaude_that_hangs_delays_nobody_here(node: Node, host: FakeHost) -> None:
+    program = host.root / "bin" / "rclaude"
+    program.write_text("#!/bin/sh\nsleep 600\n")
+    program.chmod(0o755)
+    Path(node.home.settings_file).write_text("[fleet.rclaude]\ntimeout_s = {list = 600}\n")
+    pane = await asyncio.to_thread(host.start_idle, FAKE_SLOW_SECONDS="20")
+    async with fleet(node, host, pass_s=60.0):
+        await until(node, ["idle"])
+        await asyncio.to_thread(pane.submit, "SLOW x")
+        await until(node, ["working"])
 
 
 async def test_a_broadcast_is_typed_when_its_session_is_idle(node: Node, host: FakeHost) -> None:
