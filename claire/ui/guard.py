@@ -5,6 +5,7 @@ since what a framework derives from the Host header is exactly what an attacker 
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from html import escape
@@ -25,6 +26,7 @@ FORM = "application/x-www-form-urlencoded"
 BODY_BYTES_MAX = 64 * 1024
 DEADLINE_S = 30.0
 SAFE = frozenset({"GET", "HEAD"})
+NO_WAY_BACK = frozenset({401, 403, 421})  # who gets these would get them on every page
 
 CSP = "; ".join((
     "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'",
@@ -103,7 +105,7 @@ class Guard:
                 if rule.login and not (self.login and await self.login(scope)):
                     raise Refusal(401, "Not signed in.", "Run `claire web`: it opens a sign-in link.")
                 if rule is NOBODY_HOME:
-                    raise Refusal(404, "There is nothing here.", "The start page is /")
+                    raise Refusal(404, "There is nothing here.")
                 await self.app(scope, capped(receive, rule.body_bytes_max if rule.body_type else 0), answer)
         except Refusal as refusal:
             await answer.refuse(refusal, scope)
@@ -234,9 +236,13 @@ def refusal_body(refusal: Refusal, scope: Scope) -> tuple[bytes, bytes]:
 
 
 def error_page(status: int, words: str, hint: str = "") -> bytes:
+    """A whole page in words; `like this` in the hint is a command. The way back is shown where there is one."""
+    said = words[:1].upper() + words[1:]
+    told = re.sub("`(.*?)`", r"<code>\1</code>", escape(hint[:1].upper() + hint[1:]))
+    back = "" if status in NO_WAY_BACK else '<p><a href="/">Overview</a></p>'
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><title>Claire</title>'
         '<link rel="stylesheet" href="/static/claire.css"></head><body class="notice"><main>'
-        f"<p class=code>{status}</p><h1>{escape(words)}</h1><p>{escape(hint)}</p></main></body></html>"
+        f"<p class=code>{status}</p><h1>{escape(said)}</h1><p>{told}</p>{back}</main></body></html>"
     ).encode()

@@ -14,6 +14,7 @@ from claire.ui.text import STATES, age
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
 SHORT_CHARS = 8
+WORD_CHARS_MAX = 24  # a state this Claire does not know may be any text
 
 # What a style of the terminal is called in the stylesheet: one table of states serves both.
 TONES = {"green": "works", "wait": "needs", "alarm": "stuck", "dim": "off", "": "rest"}
@@ -60,7 +61,7 @@ def _environment() -> Environment:
         "iso": iso,
         "ms": stamp_ms,
         "short": lambda text: (text or "")[:SHORT_CHARS],
-        "words": lambda word: (word or "unknown").replace("_", " "),
+        "words": lambda word: (word or "unknown").replace("_", " ")[:WORD_CHARS_MAX],
         "glyph": lambda word: STATES.get(word, ("?", ""))[0],
         "tone": lambda word: TASK_TONES.get(word) or TONES.get(STATES.get(word, ("?", "dim"))[1], "rest"),
         "first": lambda text: (text or "").strip().split("\n", 1)[0],

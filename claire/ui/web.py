@@ -243,11 +243,12 @@ def version(db: Connection, ask: Ask) -> str:
 
 
 class Assets(StaticFiles):
-    """Files whose address changes with their content (`?v=`), so a browser may keep them."""
+    """Files whose address changes with their content, so a browser may keep them. A refusal asks without `?v=`."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
-        response.headers["cache-control"] = f"private, max-age={ASSET_AGE_S}, immutable"
+        if scope["query_string"].startswith(b"v="):
+            response.headers["cache-control"] = f"private, max-age={ASSET_AGE_S}, immutable"
         return response
 
 

@@ -30,6 +30,7 @@ def listing(db: Connection, ask: Ask) -> dict[str, Any]:
     return {
         "sessions": fleet.with_last_words(db, found[:SESSIONS_SHOWN]),
         "count": len(found),
+        "everyone": len(everyone),
         "sessions_more": max(0, len(found) - SESSIONS_SHOWN),
         "states": sorted({s["state"] for s in everyone}),
         "hosts": hosts,

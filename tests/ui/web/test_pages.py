@@ -30,6 +30,26 @@ def test_browser_every_page_fits(tab: Any, site: Site, scheme: str, width: int) 
         assert (luma(ink) > luma(paper)) == (scheme == "dark")
 
 
+@pytest.mark.parametrize("width", WIDTHS[:2])
+def test_browser_long_words_fit(chromium: Any, make_node: Any, clock: Any, width: int) -> None:
+    """A session may wait for a whole command, and a name may have no place to break at."""
+    from claire.ui.web import app
+    from tests.ui.web.conftest import sign_in
+    from tests.ui.web.poisoned import fill
+
+    node = make_node("long")
+    fill(node, clock, lambda n: f"{n}-" + ("word" * 40 if n % 2 else "cargo test --workspace --all-features " * 6))
+    with running(lambda port: app(node, port=port)) as server, chromium.new_context() as context:
+        site = Site(node, server, sign_in(node), clock, {})
+        context.add_cookies([{"name": f"claire-{server.port}", "value": site.cookie, "url": server.origin}])
+        tab = context.new_page()
+        tab.set_viewport_size({"width": width, "height": 900})
+        for path in site.paths():
+            tab.goto(server.origin + path)
+            wide = tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert wide <= 0, f"{path} is {wide} px too wide"
+
+
 def luma(colour: str) -> int:
     return sum(int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(","))
 

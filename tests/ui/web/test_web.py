@@ -41,6 +41,16 @@ def test_the_dashboard_says_who_needs_me_first(site: Site) -> None:
     assert "clock 48 s ahead" in text and "7 events behind" in text
 
 
+def test_a_first_run_says_what_to_do(make_node: Callable[..., Node], clock: Clock) -> None:
+    node = make_node("first")
+    with running(lambda port: app(node, port=port)) as server:
+        site = Site(node, server, sign_in(node), clock, {})
+        _, text = site.get("/")
+        assert "No sessions yet" in text and "claire doctor" in text and "No session waits" not in text
+        assert "claire peer join" in site.get("/peers")[1]
+        assert "claire project new" in site.get("/projects")[1]
+
+
 def test_what_did_not_change_costs_nothing(site: Site) -> None:
     tag = site.server.ask("GET", "/", site.signed_in).header("etag")
     same = site.server.ask("GET", "/", site.signed_in, f"If-None-Match: {tag}", "HX-Request: true")
@@ -100,7 +110,7 @@ def test_errors_are_said_in_words(site: Site) -> None:
     assert site.post(f"/tasks/{task}", priority="9")[0] == site.post(f"/tasks/{task}", priority="²")[0] == 422
     for path in ("/tasks/none", "/projects/none", "/sessions/none", "/broadcast/none", "/sessions?group=none"):
         status, text = site.get(path)
-        assert status == 404 and 'class="notice"' in text, path
+        assert status == 404 and 'class="notice"' in text and 'href="/"' in text, path
     assert site.get("/log?before=x&about=%27%22%3E&span=9")[0] == 200
     endless = "9" * 5_000  # more digits than Python turns into a number
     assert site.get(f"/log?before={endless}")[0] == 200
@@ -215,6 +225,12 @@ def test_w10_a_signature_opens_no_page(site: Site) -> None:
     signed = "Authorization: Claire machine, nonce, time, signature"
     assert site.server.ask("GET", "/", signed).status == 401
     assert site.server.ask("GET", "/", signed, "Cookie: claire-8766=x").status == 401
+
+
+def test_a_file_is_kept_only_under_the_address_of_its_content(site: Site) -> None:
+    kept = site.server.ask("GET", f"/static/claire.css?v={html.ASSETS}").header("cache-control")
+    assert kept and "immutable" in kept
+    assert site.server.ask("GET", "/static/claire.css").header("cache-control") == "no-store"
 
 
 def test_htmx_is_the_one_we_read() -> None:
