@@ -116,8 +116,8 @@ class Daemon:
         """The sync listener opened or closed."""
         self.urls["sync"] = urls
         write_urls(self.node.home, self.urls)
+        self.runner.moved(urls)
         if urls:
-            self.runner.woke()  # here, or moved: the peers should hear of it at once
             self.say("sync: " + ", ".join(urls))
 
     def _is_member(self, machine_id: str) -> bool:

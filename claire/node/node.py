@@ -101,6 +101,7 @@ class Node:
         self.home = home
         self.now_ms = now_ms
         self.entropy = entropy
+        self.boot = entropy(8).hex()  # no other opening has it: tells us from a live copy of our home
         self.read_only: StorageError | None = None
         self._connect = store.connect
         self._writer_lock = threading.Lock()

@@ -1,8 +1,9 @@
 """Signed requests between nodes: who asks, whom, what and when; no request counts twice.
 
 A request signs the receiver's audience, `<machine id>/<boot>`: the boot is drawn when a receiver starts,
-so what was recorded on the wire before is worth nothing after. The hash of the body stands in the header: a stranger
-is refused before its body is read. An answer is signed over the request's nonce.
+so what was recorded on the wire before is worth nothing after. It begins with the boot of the node, by which
+two copies of a home, with one key, tell each other from themselves. The hash of the body stands in the header:
+a stranger is refused before its body is read. An answer is signed over the request's nonce.
 """
 
 import hmac
@@ -131,6 +132,11 @@ class Door:
 
 def machine_of(audience: str) -> str:
     return audience.partition("/")[0]
+
+
+def is_own(audience: str, machine_id: str, boot: str) -> bool:
+    """Whether this is an audience of this very node, and not of a copy of it that runs elsewhere."""
+    return audience.startswith(f"{machine_id}/{boot}-")
 
 
 def _skew(ahead_ms: int) -> str:

@@ -6,7 +6,7 @@ is only tried.
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -181,12 +181,13 @@ def address_book(
     suggestions: Iterable[Suggestion],
     last_urls: Mapping[str, str],
     learned: Mapping[str, str],
+    here: Collection[str] = (),
 ) -> dict[str, list[str]]:
     """Whom to dial, and where, best address first.
 
     `others` maps each member to its name and the addresses it announces, `last_urls` to where it was reached last;
-    `learned` says which machine answered at an address. Keys of the answer are machine ids, and addresses of
-    which nobody knows whose they are.
+    `learned` says which machine answered at an address, `here` which `host:port` are this very node. Keys of the
+    answer are machine ids, and addresses of which nobody knows whose they are.
     """
     by_name: dict[str, list[str]] = {}
     for machine_id, (name, _) in others.items():
@@ -206,12 +207,14 @@ def address_book(
             book.setdefault(suggestion.url, [suggestion.url])
     for machine_id, (_, addresses) in others.items():
         book[machine_id] += [url for address in addresses if (url := _url_or_nothing(address))]
+    book = {name: [url for url in dict.fromkeys(urls) if host_of(url) not in here] for name, urls in book.items()}
     dialled = {url for machine_id in others for url in book[machine_id]}
-    return {
-        name: list(dict.fromkeys(urls))
-        for name, urls in book.items()
-        if urls and (name in others or name not in dialled)
-    }
+    return {name: urls for name, urls in book.items() if urls and (name in others or name not in dialled)}
+
+
+def host_of(url: str) -> str:
+    """The `host:port` of a URL; the host itself says whether it is TLS."""
+    return url.partition("://")[2]
 
 
 def _url_or_nothing(address: str) -> str:

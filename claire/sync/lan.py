@@ -1,6 +1,7 @@
 """mDNS: announce this node on the LAN and see others there. The only module that imports zeroconf.
 
 What is seen only suggests an address for a machine that is a member already; anything else costs one look at its name.
+Our own name is looked at too: a copy of this node announces the same one.
 """
 
 import asyncio
@@ -98,7 +99,7 @@ class Lan:
             self.sightings.pop(machine_id, None)
             return
         known = machine_id in self.sightings or len(self.sightings) < SIGHTINGS_MAX
-        if machine_id == self.machine_id or not known or not self.is_member(machine_id):
+        if not known or not self.is_member(machine_id):
             return
         if len(self._resolving) < RESOLVING_MAX:
             task = asyncio.create_task(self._resolve(zeroconf, name, machine_id))

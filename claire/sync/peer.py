@@ -64,6 +64,7 @@ class Peer:
     machine_id: str = ""
     audience: str = ""
     introduced: bool = False  # we have shown it who admitted us; once is enough
+    is_here: bool = False  # this very node answered
 
 
 def open_client() -> httpx.AsyncClient:
@@ -154,7 +155,8 @@ async def _introduce(node: Node, client: httpx.AsyncClient, peer: Peer) -> bool:
 def _meet(node: Node, peer: Peer, audience: str) -> None:
     """Take up an audience if its machine is one we exchange with."""
     machine_id = auth.machine_of(audience)
-    if machine_id == node.machine_id:
+    if auth.is_own(audience, node.machine_id, node.boot):
+        peer.is_here = True
         raise PeerError("this address is this node itself")
     if peer.machine_id and machine_id != peer.machine_id:
         raise PeerError(f"another node ({machine_id[:8]}) answers at {peer.url}")

@@ -88,7 +88,7 @@ def exchange_steps(node: Node, tally: Exchange) -> Steps:
         if answer.status == 304:
             _agree(tally, mine)
             return
-        state = _read_state(answer, node.machine_id)
+        state = _read_state(answer)
         tally.machine_id, tally.etag = state.machine_id, state.etag
         tally.skew_ms = state.now_ms - (asked_ms + node.now_ms()) // 2
         tally.behind, tally.ahead = behind(mine, state.index), behind(state.index, mine)
@@ -140,20 +140,18 @@ def look_steps(node: Node, tally: Exchange) -> Steps:
     answer = yield Ask("GET", STATE_PATH, etag=log.etag_of(mine))
     tally.in_sync = answer.status == 304
     if not tally.in_sync:
-        state = _read_state(answer, node.machine_id)
+        state = _read_state(answer)
         tally.etag, tally.skew_ms = state.etag, state.now_ms - (asked_ms + node.now_ms()) // 2
         tally.behind, tally.ahead = behind(mine, state.index), behind(state.index, mine)
 
 
-def _read_state(answer: Answer, own_id: str) -> State:
+def _read_state(answer: Answer) -> State:
     state: State = wire.decode(states, expect(answer))
     if not set(state.proto) & set(PROTOCOLS):
         raise PeerError(
             f"it speaks exchange protocol {max(state.proto, default=0)}, this Claire {max(PROTOCOLS)}",
             hint="upgrade the older of the two",
         )
-    if state.machine_id == own_id:
-        raise PeerError("this address is this node itself")
     return state
 
 

@@ -33,7 +33,7 @@ class Inbox:
     def __init__(self, node: Node, bell: Bell, name: str, contacted: Callable[[str], None]) -> None:
         """`contacted(machine_id)` hears of each request a member makes."""
         self.node, self.bell, self.name, self.contacted = node, bell, name, contacted
-        self.door = auth.Door(node.machine_id, node.entropy(8).hex())
+        self.door = auth.Door(node.machine_id, f"{node.boot}-{node.entropy(4).hex()}")
         self.permits = asyncio.Semaphore(INBOUND_EXCHANGES_MAX)
 
 

@@ -16,7 +16,7 @@ from claire.node.errors import ClaireError, StorageError
 from claire.node.node import Node
 from claire.sync import health
 from claire.sync.bell import Bell
-from claire.sync.discovery import Suggestion, address_book
+from claire.sync.discovery import Suggestion, address_book, host_of
 from claire.sync.gossip import Gossip
 from claire.sync.peer import NETWORK_ERRORS, Busy, Peer, exchange, wait_for_change
 from claire.sync.round import Exchange, PeerError, Steps, exchange_steps, news_steps
@@ -85,6 +85,7 @@ class Runner:
         self.gossip = Gossip(Random(), time.monotonic())
         self.addresses: dict[str, list[Peer]] = {}
         self._learned: dict[str, str] = {}  # address -> the machine that answered there
+        self._here: set[str] = set()  # `host:port` where this very node answers
         self.rounds = {"in sync": 0, "behind": 0, "failed": 0}  # since the start
         self._agreed: dict[str, dict[str, str]] = {}  # per peer, newest stamps when we last held the same
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -121,10 +122,12 @@ class Runner:
         """A member made a request here."""
         self.gossip.contacted_us(machine_id, time.monotonic())
 
-    def woke(self) -> None:
-        """Everything may have moved: ask everybody."""
-        self.gossip.woke(time.monotonic())
-        self._wake.ring()
+    def moved(self, urls: list[str]) -> None:
+        """This node is reached there now, or nowhere ([]): peers should hear of it at once, so ask everybody."""
+        self._here = {host_of(url) for url in urls}
+        if urls:
+            self.gossip.woke(time.monotonic())
+            self._wake.ring()
 
     async def _forward_rings(self) -> None:
         """Something was written here: by this process, the command line, or an exchange."""
@@ -179,7 +182,9 @@ class Runner:
     def _book(self) -> dict[str, list[str]]:
         with self.node.reading() as db:
             own = self.node.machine_id
-            left_out = {own, *members.revoked(db), *members.suspended(db, own), *health.ignored(db)}
+            left_out = {*members.revoked(db), *members.suspended(db, own), *health.ignored(db)}
+            if not self._here:  # else a copy of us may be about, under our id, at an address that is not ours
+                left_out.add(own)
             others = {
                 row["id"]: (row["name"], row["addresses"])
                 for row in members.list_members(db)
@@ -187,7 +192,7 @@ class Runner:
             }
             last_urls = health.last_urls(db)
         suggestions = self.suggestions() if others else []
-        return address_book(others, suggestions, last_urls, self._learned)
+        return address_book(others, suggestions, last_urls, self._learned, self._here)
 
     async def _contact(self, name: str) -> None:
         """One exchange, from start to what gossip and people are told of it."""
@@ -212,6 +217,7 @@ class Runner:
     def _heed(self, name: str, outcome: Outcome) -> None:
         now, done = time.monotonic(), outcome.exchange
         self.rounds["failed" if outcome.error else "in sync" if done.in_sync else "behind"] += 1
+        self._here |= {host_of(peer.url) for peer in self.addresses.get(name, []) if peer.is_here}
         if outcome.error:
             self.gossip.failed(name, now, outcome.retry_after_s)
             log.info("%s: %s", name[:8], outcome.error)

@@ -124,6 +124,27 @@ def test_a_copied_home_heals_without_a_person(make: Make, tmp_path: Path) -> Non
     assert len(b.projects()) == 10
 
 
+def test_a_copied_home_heals_where_nobody_else_is_up(make: Make, tmp_path: Path) -> None:
+    a, b = line(make, "a", "b")
+    until(lambda: equal(a, b))
+    a.stop()
+    b.stop()
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")
+    copy = make("copy")
+    a.sync_port = 0
+    a.start()
+    Path(copy.home.peers_file).write_text(f'[[peer]]\nurl = "{a.sync_url()}"\n')
+    copy.start()
+    for number in range(3):
+        write_some(a, f"a{number}")
+        write_some(copy, f"c{number}")
+    until(lambda: equal(a, copy), 30, lambda: copy.log.read_text())
+    assert len(a.projects()) == 6
+    for node in (a, copy):
+        (said,) = [check for check in node.json("doctor") if check["id"] == "alarm clone"]
+        assert "claire identity rotate" in said["fix"]
+
+
 def test_a_peer_that_was_frozen_catches_up(make: Make) -> None:
     a, b = line(make, "a", "b")
     until(lambda: equal(a, b))

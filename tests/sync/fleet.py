@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 from claire.config import Home
 from claire.node import log, members, setup
@@ -15,14 +16,19 @@ from claire.node.node import Node
 from tests.sync.talk import converse
 
 START_MS = 1_790_000_000_000
-SIZES = (2, 2, 3, 3, 3, 4, 4, 5, 6)
+SIZES = (1, 2, 2, 3, 3, 3, 4, 4, 5, 6)  # one: it is cloned, and the two are alone
 LARGE_SIZES = (8, 12, 20, 50)
 LARGE_SHARE = 0.01
 YEAR_MS = 365 * 24 * 3_600_000
 SKEWS_MS = (0, 0, 0, 0, 200, -5_000, 50_000, -YEAR_MS, YEAR_MS)
 
 _folder: Path | None = None
-_made: dict[int, list[Path]] = {}
+_made: dict[int, "Template"] = {}
+
+
+class Template(NamedTuple):
+    homes: list[Path]
+    base: dict[str, int]  # how many events of each machine there are before a story begins
 
 
 @contextmanager
@@ -39,7 +45,7 @@ def templates() -> Iterator[None]:
             _made.clear()
 
 
-def template(size: int) -> list[Path]:
+def template(size: int) -> Template:
     """Homes of a fleet whose nodes all know each other, and one that nobody has admitted yet (the last)."""
     assert _folder is not None, "inside templates()"
     if size not in _made:
@@ -57,9 +63,13 @@ def template(size: int) -> list[Path]:
                 converse(left, right)
         for node in nodes[1:-1]:
             converse(nodes[0], node)
+        base: dict[str, int] = {}
+        for node in (nodes[0], nodes[-1]):
+            with node.reading() as db:
+                base |= {machine: row.count for machine, row in log.index(db).items() if row.count}
         for node in nodes:
             node.close()
-        _made[size] = homes
+        _made[size] = Template(homes, base)
     return _made[size]
 
 
@@ -80,9 +90,8 @@ class Fleet:
     def __init__(self, rng: Random) -> None:
         self.rng = rng
         self.size = rng.choice(LARGE_SIZES if rng.random() < LARGE_SHARE else SIZES)
-        self.sources = template(self.size)
+        self.sources, self.base = template(self.size)
         self.homes: list[Path] = []
-        self.base: dict[str, int] = {}  # how many events of each machine there are before the story begins
         self._open: list[Node] = []
 
     def __enter__(self) -> "Fleet":
@@ -90,9 +99,6 @@ class Fleet:
         self.folder = _folder / "fleet"
         for number, source in enumerate(self.sources):
             self.homes.append(self.copy(source, f"n{number}"))
-        for home in (self.homes[0], self.homes[-1]):
-            with Node(home_at(home)) as node, node.reading() as db:
-                self.base |= {machine: row.count for machine, row in log.index(db).items() if row.count}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,6 +1,6 @@
 """Whole fleets in one process: the real protocol, gossip and log over a simulated clock and network, by seed.
 
-    python -m tests.sync.simulation --seeds 50000        many fleets; the first that fails prints its repro
+    python -m tests.sync.simulation --seeds 50000        many fleets on every core; one that fails prints its repro
     python -m tests.sync.simulation --seed 17 --trace    one fleet again, step by step
     python -m tests.sync.simulation --seeds 200 --bug lww   a known bug switched in: it has to be found
 
@@ -14,6 +14,8 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
+from multiprocessing import Pool
 from random import Random
 
 from tests.sync.bugs import BUGS
@@ -24,6 +26,7 @@ from tests.sync.world import World
 HEAL_S_MAX = 4_000.0  # simulated; a breaker that opened during the worst may wait 15 minutes twice
 OPERATIONS = (6, 16)
 FAULTY_S = (60.0, 400.0)
+SHARE_SEEDS = 250  # of one process at a time: its templates are made once
 
 
 def run(seed: int, trace: Callable[[str], None] | None = None, bug: str = "") -> World:
@@ -35,6 +38,8 @@ def run(seed: int, trace: Callable[[str], None] | None = None, bug: str = "") ->
         end = rng.uniform(*FAULTY_S)
         for _ in range(rng.randint(*OPERATIONS)):
             world.at(rng.uniform(0, end), world.operate)
+        if fleet.size == 1:
+            world.at(rng.uniform(0, end), world.clone)
         for _ in range(rng.choice((0, 1, 2, 4))):
             world.at(rng.uniform(0, end), world.misfortune)
         world.run(until=end, check=check_step)
@@ -74,16 +79,34 @@ def main() -> int:
 
         print(report(args.light, args.seed or 0))
         return 0
-    seeds = [args.seed] if args.seed is not None else range(args.first, args.first + args.seeds)
     start = time.monotonic()
-    with templates():
-        failed = first_failure(seeds, print if args.trace else None, args.bug)
+    if args.seed is not None:
+        with templates():
+            failed = first_failure([args.seed], print if args.trace else None, args.bug)
+    else:
+        failed = on_every_core(range(args.first, args.first + args.seeds), args.bug)
     if failed is None:
-        print(f"{len(seeds)} fleets agree, {time.monotonic() - start:.0f} s")
+        print(f"{args.seeds if args.seed is None else 1} fleets agree, {time.monotonic() - start:.0f} s")
         return 0
     seed, error = failed
     print(f"seed {seed}: {error}\nrepro: {repro(seed, args.bug)}")
     return 1
+
+
+def on_every_core(seeds: range, bug: str) -> tuple[int, Lost] | None:
+    """The first failure found, a share of the seeds at a time in each process; how far it is goes to stderr."""
+    shares = [seeds[start : start + SHARE_SEEDS] for start in range(0, len(seeds), SHARE_SEEDS)]
+    with Pool() as pool:  # what still runs when a failure is found ends with it
+        for done, failed in enumerate(pool.imap_unordered(partial(share, bug=bug), shares), start=1):
+            if failed:
+                return failed
+            print(f"{min(done * SHARE_SEEDS, len(seeds))} of {len(seeds)} agree", file=sys.stderr, flush=True)
+    return None
+
+
+def share(seeds: range, bug: str) -> tuple[int, Lost] | None:
+    with templates():
+        return first_failure(seeds, bug=bug)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from claire.node.errors import UsageError
 from claire.sync.discovery import (
     ADDRESSES_MAX,
     Suggestion,
+    address_book,
     on_tailnet,
     read_mdns,
     read_peers,
@@ -105,6 +106,13 @@ def test_tailscale_output_never_raises(output: bytes) -> None:
 def test_on_tailnet() -> None:
     assert on_tailnet("100.127.255.254") and on_tailnet("fd7a:115c:a1e0:ab12::1")
     assert not on_tailnet("100.128.0.1") and not on_tailnet("localhost") and not on_tailnet("::1")
+
+
+def test_what_is_this_node_itself_is_not_dialled() -> None:
+    others = {MACHINE: ("alpha", ["10.0.0.1:8766", "10.0.0.2:8766"])}
+    suggestions = [Suggestion("https://10.0.0.1:8766", MACHINE), Suggestion("http://10.0.0.1:8766")]
+    assert address_book(others, suggestions, {}, {}, {"10.0.0.1:8766"}) == {MACHINE: ["http://10.0.0.2:8766"]}
+    assert address_book(others, suggestions, {}, {}, {"10.0.0.1:8766", "10.0.0.2:8766"}) == {}
 
 
 def test_mdns_record() -> None:

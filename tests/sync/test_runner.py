@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
+from claire.config import Home
 from claire.node import log, members, projects
 from claire.node.node import Node
 from claire.node.rows import Row
@@ -105,6 +108,33 @@ async def test_an_address_nobody_named_is_learnt_by_asking_there(make_node: Make
         await asyncio.to_thread(projects.create, a, "api")
         await until(lambda: equal(a, b))
         await until(lambda: list(runner.addresses) == [b.machine_id])
+
+
+async def test_a_node_and_its_live_copy_heal_alone(make_node: MakeNode, tmp_path: Path) -> None:
+    a = make_node("a")
+    befriend(a, make_node("never there"))
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")
+    with Node(Home.from_env({"CLAIRE_HOME": str(tmp_path / "copy")}), now_ms=a.now_ms) as copy:
+        for number in range(3):
+            projects.create(a, f"a{number}")
+            projects.create(copy, f"c{number}")
+        async with serving(a) as url, serving(copy) as own, running(copy, Suggestion(url), Suggestion(own)) as runner:
+            runner.moved([own])
+            await until(lambda: equal(a, copy))
+            await asyncio.to_thread(projects.create, copy, "later")
+            await until(lambda: equal(a, copy))
+            await until(lambda: runner.addresses.keys() == {a.machine_id} and runner.rounds["failed"] == 0)
+    with a.reading() as db:
+        assert len(projects.list_projects(db)) == 7
+        assert [kind for (kind,) in db.execute("SELECT kind FROM alarms")] == ["clone"]
+
+
+async def test_an_address_of_this_node_itself_is_dialled_once(make_node: MakeNode) -> None:
+    a = make_node("a")
+    befriend(a, make_node("never there"))
+    async with serving(a) as url, running(a, Suggestion(url)) as runner:
+        await until(lambda: runner.rounds["failed"] == 1)
+        await until(lambda: not runner.addresses and not runner.gossip.peers)
 
 
 async def test_news_reach_a_node_that_nobody_can_reach(make_node: MakeNode, monkeypatch: pytest.MonkeyPatch) -> None:

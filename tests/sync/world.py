@@ -47,6 +47,7 @@ class SimNode:
     wall_max_ms: int = START_MS  # its home was made by a clock that was right
     slow: bool = False
     backup: Path | None = None
+    held: tuple[tuple[int, int], frozenset[str]] = ((0, 0), frozenset())  # as of (boot, rows written): `World.uuids`
 
 
 @dataclass
@@ -203,7 +204,7 @@ class World:
         fate = self.rng.choice(FATES) if self.faults and self.rng.random() < self.fault_rate else ""
         self.requests += 1
         self.bytes += len(ask.body) + len(ask.etag) + sum(len(a) + len(b) + 2 for a, b in ask.query)
-        held = self.uuids(node) if ask.etag else set()
+        held = self.uuids(node) if ask.etag else frozenset()
 
         def arrive() -> None:
             other = self.nodes[peer]
@@ -240,9 +241,9 @@ class World:
 
     def _answer(self, node: SimNode, ask: Ask) -> Answer:
         assert node.node is not None
-        before = self.count(node)
+        before = self.count(node) if ask.method == "POST" else 0
         given = answer(node.node, ask)
-        if self.count(node) != before:
+        if ask.method == "POST" and self.count(node) != before:
             self.changed(node)
         return given
 
@@ -311,6 +312,11 @@ class World:
 
     # --- what befalls them ---
 
+    def clone(self) -> None:
+        if self.up():
+            node = self.rng.choice(self.up())
+            self.say(f"{node.name}: {self._clone(node)}")
+
     def misfortune(self) -> None:
         if not self.up():
             return
@@ -367,14 +373,15 @@ class World:
 
     def _clone(self, node: SimNode) -> str:
         name = f"{node.name}c"
-        if name in self.nodes or len(self.nodes) < 3:
+        if name in self.nodes:
             return self._restart(node)
         self.crash(node)
         clone = self._add(name, self.fleet.copy(node.home, name))
         self.truth.holes_may_be = True
         if node.name in self.revoked:
             self.revoked.add(name)
-        self.links |= {(name, peer) for peer in self.neighbours(node.name)}
+        alone = len(self.nodes) <= 3 or self.rng.random() < 0.5  # else only others can bring them together
+        self.links |= {(name, peer) for peer in self.neighbours(node.name)} | ({(name, node.name)} if alone else set())
         self.boot(node)
         self.boot(clone)
         self._introduce(name)
@@ -475,8 +482,14 @@ class World:
     def count(self, node: SimNode) -> int:
         return int(self._ask(node, lambda db: db.execute("SELECT count(*) FROM events").fetchone()[0]))
 
-    def uuids(self, node: SimNode) -> set[str]:
-        return set(self._ask(node, lambda db: [uuid for (uuid,) in db.execute("SELECT uuid FROM events")]))
+    def uuids(self, node: SimNode) -> frozenset[str]:
+        """Read anew only when the node has written since."""
+        assert node.node is not None
+        version = (node.boot, node.node._writer.total_changes)
+        if node.held[0] != version:
+            found = self._ask(node, lambda db: db.execute("SELECT uuid FROM events").fetchall())
+            node.held = version, frozenset(uuid for (uuid,) in found)
+        return node.held[1]
 
     def newest_own(self, node: SimNode) -> str:
         assert node.node is not None
