@@ -170,6 +170,14 @@ def idle(*args: str) -> int:
     return python("-m", "tests.integration.idle", *args)
 
 
+def fuzz(*args: str) -> int:
+    """schemathesis on both listeners for sixteen minutes, and a member's flood of 200,000 events"""
+    set_up(DEV_LOCK)
+    os.environ |= {"CLAIRE_TEST_FUZZ_S": "120", "CLAIRE_TEST_FLOOD": "200000"}
+    tests = ("tests/integration/test_openapi.py", "tests/integration/test_hostile_peer.py")
+    return python("-m", "pytest", "-q", "-s", "-k", "p7 or p11", *tests, *args)
+
+
 def test_real(*args: str) -> int:
     """the opt-in tests that need the real Claude Code from the npm registry"""
     set_up(DEV_LOCK)
@@ -200,6 +208,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "simulate": simulate,
     "soak": soak,
     "idle": idle,
+    "fuzz": fuzz,
     "test-real": test_real,
     "docs": docs,
     "lock": lock,

@@ -11,8 +11,6 @@ from contextlib import asynccontextmanager
 import httpx
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from starlette.applications import Starlette
 
 from claire.listeners import listen, serve_until, url_of_socket
@@ -37,7 +35,6 @@ from tests.node.test_admit import changed, etag, everything
 MakeNode = Callable[..., Node]
 FLOOD_EVENTS = int(os.environ.get("CLAIRE_TEST_FLOOD", "20000"))
 RSS_BYTES_MAX = 100 * 1024 * 1024
-FUZZ_S = 10.0
 
 
 @pytest.fixture
@@ -218,37 +215,6 @@ async def test_p7_queries_nobody_writes_are_400(pair: tuple[Node, Node], client:
             answer = await door.ask("GET", f"{EVENTS_PATH}?{query}")
             assert answer.status_code == 400, (query, answer.text)
         assert (await door.ask("GET", f"{EVENTS_PATH}?after={stamp}")).status_code == 200
-
-
-REQUESTS = st.tuples(
-    st.sampled_from(["GET", "HEAD", "POST", "PUT", "OPTIONS", "DELETE"]),
-    st.sampled_from([STATE_PATH, EVENTS_PATH, RANGES_PATH, PAIR_PATH, introduction.PATH, "/", "//", "/api/sync/%2e"]),
-    st.text("abcdef0123456789=&%.-+", max_size=40),
-    st.binary(max_size=200) | st.sampled_from([b"{}", b"[]", b'{"machine_id":"x","ranges":[]}', b"{" * 5000]),
-    st.sampled_from([NDJSON, JSON, "text/plain", ""]),
-)
-
-
-async def test_p7_a_fuzzed_listener_never_fails(pair: tuple[Node, Node], client: httpx.AsyncClient) -> None:
-    """Requests of a member made up by hypothesis, for a bounded time: never a 5xx, never much memory."""
-    here, there = pair
-    before, began = rss_bytes(), time.monotonic()
-    asked: list[tuple[str, str, str, bytes, str]] = []
-
-    @settings(max_examples=2000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    @given(REQUESTS)
-    def make_up(made: tuple[str, str, str, bytes, str]) -> None:
-        asked.append(made)
-
-    make_up()
-    async with doors(here, there, client) as door:
-        for method, path, query, body, kind in asked:
-            if time.monotonic() - began > FUZZ_S:
-                break
-            target = f"{path}?{query}" if query else path
-            answer = await door.ask(method, target, body if method in ("POST", "PUT") else b"", kind)
-            assert answer.status_code < 500, (method, target, body, kind, answer.text)
-    assert rss_bytes() - before < RSS_BYTES_MAX
 
 
 # --- P8, P9: what this Claire does not know, or not yet
