@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from types import TracebackType
@@ -166,16 +166,20 @@ class Node:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection that sees one consistent snapshot."""
         with store.words(self.home.database):
-            db = self._readers.pop() if self._readers else self._connect(self.home.database)
-            db.execute("BEGIN")
             try:
+                db = self._readers.pop()
+            except IndexError:
+                db = self._connect(self.home.database)
+            try:
+                db.execute("BEGIN")
                 yield db
             except sqlite3.OperationalError as error:
                 if isinstance(self.read_only, NewerSchema):
                     raise self.read_only from error  # a table or column that only the newer Claire knows
                 raise
             finally:
-                db.execute("ROLLBACK")
+                if db.in_transaction:  # SQLite ends it itself where a disk fails or is full
+                    db.execute("ROLLBACK")
                 self._readers.append(db)
 
     @contextmanager
@@ -187,6 +191,7 @@ class Node:
             db = self._writer
             db.execute("BEGIN IMMEDIATE")
             try:
+                store.version(db, self.home.database)  # a newer Claire may have upgraded it since we opened it
                 transaction = Transaction(self, db)
                 yield transaction
                 db.execute("COMMIT")
@@ -275,8 +280,6 @@ class Node:
             return
         import socket  # only where a daemon listens
 
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as bell:
-            try:
-                bell.sendto(b"", self.home.doorbell)
-            except OSError:
-                return  # stale file or full queue: the daemon also polls `PRAGMA data_version`
+        # A stale file, a full queue, no descriptor left: what is committed stays, and the daemon polls, too.
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as bell:
+            bell.sendto(b"", self.home.doorbell)

@@ -89,7 +89,7 @@ def version(db: sqlite3.Connection, path: str) -> int:
     if found > SCHEMA_VERSION:
         raise NewerSchema(
             f"{path} was written by a newer Claire (schema {found}, this one knows {SCHEMA_VERSION})",
-            "upgrade Claire on this host",
+            "upgrade Claire on this host, and start `claire node` anew",
         )
     if found == 0:
         raise Corrupt(f"{path} is empty or not a Claire database", RECOVER)

@@ -55,6 +55,7 @@ async def listen(node: Node, touched: Bell, changed: Bell) -> None:
         heard = door.rung
         while True:
             await door.wait(POLL_S, heard)
+            store.version(poll, node.home.database)  # a newer Claire has upgraded it: we end, our service starts that
             rang, heard = door.rung != heard, door.rung
             if (now := _version(poll)) == version and not rang:
                 continue

@@ -1,6 +1,8 @@
 """The one door in: durable, atomic, safe for many processes."""
 
+import contextlib
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -29,6 +31,27 @@ import os
 with Node(Home.from_env(os.environ)) as node:
     for n in range(int(sys.argv[2])):
         print(decisions.decide(node, sys.argv[1], f"d{n}")["id"], flush=True)
+"""
+
+
+SORT_ON_A_FULL_DISK = """
+import os, resource
+from claire.config import Home
+from claire.node.errors import StorageError
+from claire.node.node import Node
+BIG = (
+    "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 100000)"
+    " SELECT randomblob(300) || uuid AS b FROM n, events ORDER BY b LIMIT 1"
+)
+with Node(Home.from_env(os.environ)) as node:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))
+    try:
+        with node.reading() as db:
+            db.execute(f"SELECT count(*) FROM ({BIG} OFFSET 50000)").fetchone()
+    except StorageError as error:
+        print(error)
+    with node.reading() as db:
+        print(db.execute("SELECT count(*) FROM events").fetchone()[0])
 """
 
 
@@ -89,6 +112,15 @@ def test_a_failing_command_leaves_nothing(node: Node) -> None:
         raise ZeroDivisionError
     with node.reading() as db:
         assert log.etag(db) == before and projects.list_projects(db) == []
+
+
+def test_a_query_that_finds_no_room_to_sort_fails_in_words(node: Node) -> None:
+    """SQLite ends the transaction itself then; what fails is told, and the connection goes on."""
+    env = {**os.environ, "CLAIRE_HOME": os.path.dirname(node.home.data)}
+    command = [sys.executable, "-c", SORT_ON_A_FULL_DISK]
+    done = subprocess.run(command, env=env, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"the dis[ck].*\n1\n", done.stdout), done.stdout
 
 
 def test_the_clock_lives_in_the_log(make_node: Callable[..., Node]) -> None:
@@ -152,6 +184,17 @@ def test_d10_a_newer_schema_is_read_and_not_written(node: Node) -> None:
             projects.create(older, "web")
         with pytest.raises(NewerSchema), older.reading() as db:
             db.execute("SELECT what_it_will_have FROM projects")
+
+
+def test_d10_a_database_upgraded_under_an_open_node_is_left_alone(node: Node) -> None:
+    """An older Claire that still runs would fold what it does not know as unread, for good."""
+    projects.create(node, "api")
+    with contextlib.closing(sqlite3.connect(node.home.database)) as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(NewerSchema, match="newer Claire"):
+        projects.create(node, "web")
+    with node.reading() as db:
+        assert [row["name"] for row in projects.list_projects(db)] == ["api"]
 
 
 def test_an_older_schema_is_replayed_when_opened(node: Node) -> None:

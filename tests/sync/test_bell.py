@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from claire.node import projects
+from claire.node.errors import NewerSchema
 from claire.node.node import Node
 from claire.sync import bell as bell_module
 from claire.sync.bell import Bell, listen
@@ -65,3 +66,14 @@ async def test_a_waiter_misses_nothing_that_rang_while_it_did_not_wait() -> None
     bell.ring()
     assert await bell.wait(0, before)
     assert not await bell.wait(0.01)
+
+
+async def test_the_watch_ends_when_a_newer_claire_has_upgraded_the_database(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With it the daemon, which its service then starts anew, from what is installed by now."""
+    monkeypatch.setattr(bell_module, "POLL_S", 0.05)
+    with node.writing() as tx:
+        tx.db.execute("PRAGMA user_version = 99")
+    with pytest.raises(NewerSchema):
+        await asyncio.wait_for(listen(node, Bell(), Bell()), SOON_S)
