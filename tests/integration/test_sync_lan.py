@@ -85,6 +85,24 @@ def test_two_admitted_nodes_find_each_other_lose_the_link_and_find_each_other_ag
         right.kill()
 
 
+def test_a_node_and_its_live_copy_find_each_other(cable: tuple[str, str], tmp_path: Path) -> None:
+    left, absent = LanNode(tmp_path, "left", cable[0]), LanNode(tmp_path, "absent", cable[0])
+    left.start()
+    absent.claire("peer", "join", left.claire("peer", "invite").strip())
+    left.stop()
+    shutil.copytree(tmp_path / "left", tmp_path / "copy")
+    copy = LanNode(tmp_path, "copy", cable[1])
+    try:
+        for node in (left, copy):
+            node.start()
+            node.claire("project", "new", node.name)
+        until(lambda: equal(left, copy), FIND_S, lambda: left.log.read_text() + copy.log.read_text())
+        assert left.projects() == copy.projects() == {"left", "copy"}
+    finally:
+        left.kill()
+        copy.kill()
+
+
 def forget_addresses(*nodes: ProcessNode) -> None:
     """What is left to find a peer by is mDNS."""
     for node in nodes:
