@@ -37,9 +37,7 @@ def run(bench: Bench, folder: Path) -> Iterator[Result]:
             ["status"],
         ):
             ours, base = baselines.beside_bare_python([*claire(), *words], RUNS, env)
-            yield against(
-                f"`claire {' '.join(words[:2])}`", f"{size:,} tasks", ours, "python -c pass", base, goal
-            )
+            yield against(f"`claire {' '.join(words[:2])}`", f"{size:,} tasks", ours, "python -c pass", base, goal)
     if taskwarrior := shutil.which("task"):
         yield from beside_taskwarrior(taskwarrior, folder)
 

@@ -46,9 +46,7 @@ class Author:
         stamp = hlc.encode(self.now_ms, 0, self.node.machine_id)
         name = time_ordered_uuid(self.now_ms, self.rng.randbytes(10))
         created_at, payload = utc_text(self.now_ms), write_payload(body)
-        signature = self.node.identity.sign_text(
-            signing_text(name, stamp, body.wire_name, created_at, payload)
-        )
+        signature = self.node.identity.sign_text(signing_text(name, stamp, body.wire_name, created_at, payload))
         event = Event(name, stamp, self.node.machine_id, body.wire_name, payload, created_at, signature)
         self.unsealed.append(event)
         return event
@@ -67,9 +65,7 @@ class Author:
         if len(self.tasks) >= len(self.projects) * TASKS_PER_PROJECT:
             self.projects.append(self.new_id())
             name = f"project-{self.node.machine_id[:4]}-{len(self.projects)}"
-            return self.event(
-                ProjectCreated(self.projects[-1], name, goal="Ship it without a pager going off")
-            )
+            return self.event(ProjectCreated(self.projects[-1], name, goal="Ship it without a pager going off"))
         kind = self.rng.random()
         if kind < 0.30 or not self.tasks:
             return self.new_task()

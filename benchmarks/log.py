@@ -50,9 +50,7 @@ def receive_and_replay(bench: Bench, folder: Path, size: int) -> Iterator[Result
     rows = [row(event) for event in events]
     repeats = bench.repeats if size < 50_000 else 3
     base = Runs(tuple(baselines.raw_insert(folder / "raw.db", rows) for _ in range(repeats)))
-    yield against(
-        "receive: verify, store, fold", size, receive(bench, folder, events, repeats), "raw insert", base
-    )
+    yield against("receive: verify, store, fold", size, receive(bench, folder, events, repeats), "raw insert", base)
     with Node(home(folder / "receiver")) as node:
         plain = Runs(tuple(baselines.plain_loop(Path(node.home.database)) for _ in range(repeats)))
 

@@ -1,11 +1,10 @@
-"""What Claude Code itself publishes: registry files of every config home, `claude agents --json`."""
+"""What Claude Code itself publishes: the registry files of every config home."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ from typing import Any
 from claire.fleet import foreign, processes
 from claire.fleet.processes import Process
 
-AGENTS_TIMEOUT_S = 10.0
 REGISTRY_FILE_BYTES_MAX = 65_536
 ENTRIES_MAX = 1_000
+BACKGROUND_KINDS = ("bg", "background")  # in its file, and in `claude agents --json`
 SESSION_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PANE_ID = re.compile(r"%\d+")
 
@@ -41,11 +40,17 @@ class Entry:
     name_by_user: bool = False
     pane_at_start: str = ""
     version: str = ""
+    job: str = ""  # of a background agent, for `claude attach`
+
+    @property
+    def background(self) -> bool:
+        """An agent of `claude --bg`: a whole session, on a terminal of Claude Code's own."""
+        return self.kind in BACKGROUND_KINDS
 
     @property
     def headless(self) -> bool:
         """`claude -p` registers as interactive, too; only the entrypoint tells."""
-        return self.kind != "interactive" or self.entrypoint not in ("", "cli")
+        return self.kind not in ("interactive", *BACKGROUND_KINDS) or self.entrypoint not in ("", "cli")
 
 
 def config_homes(env: Mapping[str, str], more: Iterable[str] = ()) -> list[Path]:
@@ -62,11 +67,10 @@ def parse_entry(text: str, home: str = "") -> Entry | None:
         row = json.loads(text)
     except ValueError:
         return None
-    return entry_from(row, home) if isinstance(row, dict) else None
+    return _entry(row, home) if isinstance(row, dict) else None
 
 
-def entry_from(row: Mapping[str, Any], home: str = "") -> Entry | None:
-    """The same for one row of `claude agents --json`, which has fewer fields."""
+def _entry(row: Mapping[str, Any], home: str) -> Entry | None:
     session_id, pid = _text(row, "sessionId"), _number(row, "pid")
     if not SESSION_ID.fullmatch(session_id) or pid <= 0:
         return None
@@ -88,6 +92,7 @@ def entry_from(row: Mapping[str, Any], home: str = "") -> Entry | None:
         name_by_user=row.get("nameSource") == "user",
         pane_at_start=pane.group() if pane else "",
         version=_text(row, "version"),
+        job=_text(row, "jobId"),
     )
 
 
@@ -164,31 +169,3 @@ def written_here(entry: Entry, own_domain: str) -> bool:
 def runs_claude(argv: list[str]) -> bool:
     """The native program, or a script run by its interpreter."""
     return any(os.path.basename(word) == "claude" or "claude-code" in word for word in argv[:2])
-
-
-def agents(env: Mapping[str, str]) -> list[Entry]:
-    """`claude agents --json`: supported, but slow, and it knows no pane and no entrypoint."""
-    try:
-        result = subprocess.run(
-            ["claude", "agents", "--json"],
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=AGENTS_TIMEOUT_S,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return parse_agents(result.stdout) if result.returncode == 0 else []
-
-
-def parse_agents(text: str) -> list[Entry]:
-    try:
-        rows = json.loads(text)
-    except ValueError:
-        return []
-    if not isinstance(rows, list):
-        return []
-    entries = (entry_from(row) for row in rows[:ENTRIES_MAX] if isinstance(row, dict))
-    return [entry for entry in entries if entry]

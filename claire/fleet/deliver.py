@@ -62,6 +62,8 @@ def decide(due: Row, here: Here) -> Send | Result:
         return Result(Outcome.EXPIRED)
     if due["target"].startswith("project:") and due["assignment_id"] and not due["assignment_active"]:
         return Result(Outcome.REFUSED, "the session no longer works on this project")
+    if (due["pane"] or "").startswith(sessions.BACKGROUND):
+        return Result(Outcome.REFUSED, f"it runs in the background: claude attach {due['pane'].split()[-1]}")
     if due["held_by"] not in (None, here.machine_id):
         return Result(Outcome.REFUSED, f"the session is on {here.names.get(due['held_by'], 'another host')} now")
     text = message(due["text"], due["id"], "" if author == here.machine_id else name, bool(due["raw"]))
@@ -84,7 +86,7 @@ def _whereabouts(db: sqlite3.Connection, row: Row) -> Row:
     [facts] = rows(
         db,
         "SELECT coalesce(l.head, ?1) AS current_session, s.machine_id AS held_by, s.source, s.host, s.tmux_name,"
-        " a.active IS 1 AS assignment_active"
+        " s.pane, a.active IS 1 AS assignment_active"
         " FROM (SELECT 1) LEFT JOIN lineages l ON l.session_uuid = ?1"
         " LEFT JOIN sessions s ON s.id = coalesce(l.head, ?1) LEFT JOIN assignments a ON a.id = ?2",
         (row["session_uuid"], row["assignment_id"]),

@@ -109,7 +109,7 @@ class Observer:
             cwd=(tail.cwd if tail else "") or entry.cwd,
             tmux_name=seat.pane.session_name if seat.pane else "",
             pane=_pane_name(seat),
-            name=entry.name if entry.name_by_user else "",  # a derived name says less than the tmux name
+            name=entry.name if entry.name_by_user or entry.background else "",  # a derived one says less than tmux's
             version=entry.version,
             state=judged.state,
             source=judged.source,
@@ -215,6 +215,8 @@ def _something_happened(seat: Seat, row: Row | None) -> bool:
 
 def _pane_name(seat: Seat) -> str:
     """`%3`, or `work:%3` on another server than the default one: ids are unique in one server only."""
+    if seat.entry.background:
+        return f"{sessions.BACKGROUND}{seat.entry.job}"
     if seat.pane is None:
         return ""
     socket = os.path.basename(seat.pane.socket)

@@ -17,10 +17,11 @@ from typing import Any
 import msgspec
 
 from claire.fleet import command, foreign
-from claire.fleet.claude import SESSION_ID
+from claire.fleet.claude import BACKGROUND_KINDS, SESSION_ID
 from claire.fleet.obstacles import Outcome, Result
 from claire.fleet.state import State, from_registry
 from claire.node.errors import UsageError
+from claire.node.sessions import BACKGROUND
 
 ROWS_MAX = 2_000
 OUTPUT_BYTES_MAX = 8_388_608
@@ -43,6 +44,7 @@ FIELDS = {
     "version": "version",
     "kind": "kind",
     "entrypoint": "entrypoint",
+    "job": "id|jobId",
     "triage": "triage.summary",
 }
 
@@ -75,6 +77,7 @@ class Found:
     name: str = ""
     version: str = ""
     triage: str = ""
+    pane: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +194,13 @@ def _objects(value: Any) -> list[dict[str, Any]]:
 
 
 def _found(row: dict[str, Any], fields: Mapping[str, str]) -> Found | None:
-    """None for rows without a session, and for headless runs."""
+    """None for rows without a session, for headless runs, and for agents in the background that have ended."""
     text = {name: value for name, path in fields.items() if (value := foreign.text(_at(row, path)))}
     uuid = text.get("session_uuid", "").lower()
-    headless = text.get("kind", "interactive") != "interactive" or text.get("entrypoint", "cli") != "cli"
-    if headless or not SESSION_ID.fullmatch(uuid):
+    kind = text.get("kind", "interactive")
+    headless = kind not in ("interactive", *BACKGROUND_KINDS) or text.get("entrypoint", "cli") != "cli"
+    ended = kind in BACKGROUND_KINDS and "status" not in text
+    if headless or ended or not SESSION_ID.fullmatch(uuid):
         return None
     mtime = _at(row, fields["mtime"])
     return Found(
@@ -209,6 +214,7 @@ def _found(row: dict[str, Any], fields: Mapping[str, str]) -> Found | None:
         name=text.get("name", ""),
         version=text.get("version", ""),
         triage=text.get("triage", ""),
+        pane=f"{BACKGROUND}{text.get('job', '')}" if kind in BACKGROUND_KINDS else "",
     )
 
 

@@ -55,6 +55,7 @@ def _observed(found: Found, row: Row | None, now_ms: int) -> Observation:
         host=found.host,
         cwd=found.cwd,
         tmux_name=found.tmux_name,
+        pane=found.pane,
         name=found.name,
         version=found.version,
         state=found.state,

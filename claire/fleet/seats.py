@@ -46,4 +46,4 @@ def _doubt(entry: Entry, process: Process, on_terminal: Counter[int], with_sessi
 
 def orphaned(seat: Seat) -> bool:
     """It lives, and its terminal is no more: a pane that is merely out of our sight still has one."""
-    return seat.process.tty == 0
+    return seat.process.tty == 0 and not seat.entry.background

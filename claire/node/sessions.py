@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 STALE_MS = 5 * 60_000  # an unchanged session is recorded again only when what the log says is this old
 STALLED_MS = 20 * 60_000  # long thought and long builds are quiet for minutes; longer is worth a look
+BACKGROUND = "background "  # the pane of an agent in the background, before its id: `claude attach ID` shows it
 NEEDS_PERSON = ("permission", "question", "dialog", "rate-limited", "error", "crashed", "interrupted")
 
 

@@ -22,12 +22,6 @@ def test_the_captured_registry() -> None:
     assert (entry.name, entry.name_by_user, entry.headless) == ("project-e4", False, False)
 
 
-@needs_kit
-def test_the_captured_agents() -> None:
-    [entry] = claude.parse_agents((CAPTURES / "agents_2.1.330.json").read_text())
-    assert (entry.pid, entry.status, entry.cwd) == (32442, "idle", "/home/dev/project")
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -37,7 +31,6 @@ def test_the_captured_agents() -> None:
 )
 def test_what_is_no_entry(text: str) -> None:
     assert claude.parse_entry(text) is None
-    assert claude.parse_agents(text) == []
 
 
 def test_odd_fields_are_empty_not_errors() -> None:
@@ -46,9 +39,14 @@ def test_odd_fields_are_empty_not_errors() -> None:
 
 
 def test_headless_runs_are_told_by_their_entrypoint() -> None:
-    for entrypoint, kind, headless in [("cli", "interactive", False), ("sdk-cli", "interactive", True)]:
+    for entrypoint, kind, headless in [
+        ("cli", "interactive", False),
+        ("sdk-cli", "interactive", True),
+        ("cli", "bg", False),
+        ("cli", "bg-spare", True),
+    ]:
         row = {"pid": 7, "sessionId": UUID, "entrypoint": entrypoint, "kind": kind}
-        entry = claude.entry_from(row)
+        entry = claude.parse_entry(json.dumps(row))
         assert entry and entry.headless is headless
 
 
@@ -115,19 +113,7 @@ def test_the_fake_lives_and_dies(host: FakeHost) -> None:
     registry = claude.Registry()
     [entry] = registry.read([host.config])
     assert claude.alive(entry, processes.find(entry.pid))
-    assert [found.pid for found in claude.agents(host.env)] == [entry.pid]
     os.kill(pane.pid, signal.SIGKILL)
     wait_for(lambda: processes.find(entry.pid) is None, "the end of claude")
     [stale] = registry.read([host.config])
     assert not claude.alive(stale, processes.find(stale.pid))
-
-
-def test_agents_without_claude(tmp_path: Path) -> None:
-    assert claude.agents({"PATH": str(tmp_path)}) == []
-
-
-def test_agents_that_fail(tmp_path: Path) -> None:
-    script = tmp_path / "claude"
-    script.write_text("#!/bin/sh\necho '[{}]'; exit 3\n")
-    script.chmod(0o755)
-    assert claude.agents({"PATH": f"{tmp_path}:{os.environ['PATH']}"}) == []

@@ -79,7 +79,7 @@ def observed(node: Node, host: FakeHost, *panes: FakePane) -> list[str]:
 ROW: Row = {
     "id": "0123456789", "author": ME, "hlc": f"1790000000000.000000.{ME}", "expires_ms": 1_790_000_600_000,
     "target": "session:s", "assignment_id": None, "assignment_active": False, "held_by": ME, "text": "hello",
-    "raw": 0, "current_session": "s", "session_uuid": "s",
+    "raw": 0, "current_session": "s", "session_uuid": "s", "pane": "%1",
 }  # fmt: skip
 HERE = Here(ME, 1_790_000_000_000, names={OTHER: "apricot"})
 
@@ -99,6 +99,11 @@ HERE = Here(ME, 1_790_000_000_000, names={OTHER: "apricot"})
             {"author": OTHER},
             {"allowed": frozenset({OTHER})},
             Send("s", "[claire:01234567 from apricot] hello"),
+        ),
+        (
+            {"pane": "background 9d088b46"},
+            {},
+            Result(Outcome.REFUSED, "it runs in the background: claude attach 9d088b46"),
         ),
         ({"held_by": OTHER}, {}, Result(Outcome.REFUSED, "the session is on apricot now")),
         ({"held_by": None}, {}, Send("s", "[claire:01234567] hello")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -172,6 +173,26 @@ def test_orphaned(node: Node, host: FakeHost) -> None:
         assert [row["state"] for row in listed(node)] == ["orphaned"]
     finally:
         os.kill(process.pid, signal.SIGKILL)
+
+
+def test_an_agent_in_the_background_is_shown_with_what_it_waits_for(node: Node, host: FakeHost) -> None:
+    """As `claude --bg -n asker` writes it: a session with a status, on no terminal of ours."""
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as agent:
+        process = wait_for(lambda: processes.find(agent.pid))
+        assert process
+        entry = {
+            "pid": agent.pid, "sessionId": "11111111-2222-3333-4444-555555555555", "procStart": process.start,
+            "kind": "bg", "entrypoint": "cli", "jobId": "9d088b46", "name": "asker", "nameSource": "peer",
+            "status": "waiting", "waitingFor": "input needed",
+        }  # fmt: skip
+        path = host.config / "sessions" / f"{agent.pid}.json"
+        path.parent.mkdir()
+        path.write_text(json.dumps(entry))
+        Observer(node, host.env).observe()
+        agent.kill()
+    [row] = listed(node)
+    assert (row["state"], row["waiting_for"], row["name"]) == ("question", "input needed", "asker")
+    assert (row["pane"], row["tmux_name"]) == ("background 9d088b46", "")
 
 
 def test_headless_and_triage_runs_are_not_sessions(node: Node, host: FakeHost) -> None:

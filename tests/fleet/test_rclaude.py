@@ -64,7 +64,8 @@ def test_garbage_is_a_problem(text: str) -> None:
         {"session_uuid": 3},
         {"session_uuid": "../x"},
         {**ROW, "entrypoint": "sdk-cli"},
-        {**ROW, "kind": "background"},
+        {**ROW, "kind": "background", "state": "stopped"},
+        {**ROW, "kind": "somewhere", "status": "idle"},
     ],
 )
 def test_rows_that_are_no_session(row: dict[str, Any]) -> None:
@@ -97,6 +98,13 @@ def test_other_names_for_the_fields() -> None:
 def test_claude_agents_is_a_listing_too() -> None:
     [found] = rclaude.parse((CAPTURES / "agents_2.1.330.json").read_text(), Contract()).found
     assert (found.state, found.host) == (State.IDLE, os.uname().nodename)
+
+
+def test_an_agent_in_the_background_is_a_session_without_a_pane() -> None:
+    row = {"sessionId": UUID, "kind": "background", "id": "9d088b46", "name": "asker", "state": "blocked"}
+    more = {"status": "waiting", "waitingFor": "input needed"}
+    [found] = rclaude.parse(json.dumps([{**row, **more}]), Contract()).found
+    assert (found.state, found.name, found.pane) == (State.QUESTION, "asker", "background 9d088b46")
 
 
 @pytest.mark.parametrize("part", [{"lst": ["x"]}, {"list": "rclaude list"}, {"timeout_s": {"list": "long"}}])

@@ -23,8 +23,10 @@ from claire.node import broadcasts, sessions
 from claire.node.node import Node
 from claire.node.rows import Row
 from tests.fleet.kit import KIT, wait_for
+from tests.integration.nodes import until
 
 NAME = "claire-test"
+STARTS_S = 60.0  # what Claude Code keeps agents in starts with the first one
 KEPT = Path(os.environ.get("REAL_CLAUDE_DIR") or Path(tempfile.gettempdir()) / "claire-real-claude")
 pytestmark = pytest.mark.skipif(
     not os.environ.get("CLAIRE_TEST_REAL") or not KIT.is_dir(), reason="opt-in: make test-real (downloads 380 MB)"
@@ -170,6 +172,23 @@ def test_real_claude_runs_our_hooks(real: Real) -> None:
 
     wait_for(reported, "a report")
     assert real.observer.spool.read().claims[session].source == "hook"
+
+
+def test_real_claude_in_the_background_is_shown_and_not_typed_to(real: Real) -> None:
+    real.wait_state("idle")
+    bg = [sys.executable, str(KIT / "real_claude.py"), "run", NAME, "--", "claude", "--bg", "-n", "asker", "ASKME"]
+    subprocess.run(bg, cwd=real.victim.parent, check=True, capture_output=True)
+
+    def agents() -> list[Row]:
+        real.observer.observe()
+        with real.node.reading() as db:
+            return [row for row in sessions.list_sessions(db) if row["name"] == "asker"]
+
+    until(lambda: [row["state"] for row in agents()] == ["question"], STARTS_S, lambda: f"{agents()}")
+    [agent] = agents()
+    assert (agent["waiting_for"], agent["tmux_name"]) == ("input needed", "")
+    sent = broadcasts.send(real.node, agent["id"], "hello")["id"]
+    assert outcome(real, sent) == "refused"
 
 
 def test_real_claude_triage_is_no_session(real: Real, tmp_path: Path) -> None:

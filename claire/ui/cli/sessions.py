@@ -115,7 +115,7 @@ def _shown(row: Row, view: View) -> list[Line]:
             ("said by", f"{row['source']} ({row['confidence']}), {heard(row, view.now_ms)}"),
             ("host", row["host"]),
             ("name", label(row)),
-            ("tmux", f"{row['tmux_name']} {row['pane']}".strip()),
+            ("pane", f"{row['tmux_name']} {row['pane']}".strip()),
             ("folder", row["cwd"]),
             ("task", f"{text.short(held['task_id'])} {held['title']}" if held else ""),
             ("triage", row["last_triage"] or ""),

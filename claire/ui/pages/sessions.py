@@ -56,7 +56,12 @@ def show(db: Connection, ask: Ask) -> dict[str, Any]:
 
 def attach(session: Row, here: bool) -> str:
     """The command that shows the session's terminal; empty if it is in none."""
-    if not session["tmux_name"] or session["gone"]:
+    if session["gone"]:
         return ""
-    command = f"tmux attach -t {quote('=' + session['tmux_name'])}"
+    if session["pane"].startswith(sessions.BACKGROUND):
+        command = f"claude attach {quote(session['pane'].removeprefix(sessions.BACKGROUND))}"
+    elif session["tmux_name"]:
+        command = f"tmux attach -t {quote('=' + session['tmux_name'])}"
+    else:
+        return ""
     return command if here else f"ssh -t {quote(session['host'])} {quote(command)}"

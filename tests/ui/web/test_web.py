@@ -15,8 +15,10 @@ from claire.node import (
 )  # fmt: skip
 from claire.node.errors import UsageError
 from claire.node.node import Node
+from claire.node.rows import Row
 from claire.ui import html, web
 from claire.ui.guard import Guard
+from claire.ui.pages import sessions as session_page
 from claire.ui.web import ACTS, PAGES, app, check_host
 from tests.conftest import Clock
 from tests.ui.web.conftest import Site, sign_in
@@ -79,6 +81,21 @@ def test_create_assign_note_done(site: Site) -> None:
     text = site.get(f"/projects/{project}?view=deleted")[1]
     assert "Stack all shelves" in text and "Cone 6" in text
     assert site.post(f"/tasks/{task}", deleted="no")[0] == 204
+
+
+@pytest.mark.parametrize(
+    ("seat", "here", "command"),
+    [
+        ({"tmux_name": "my api"}, True, "tmux attach -t '=my api'"),
+        ({"tmux_name": "api"}, False, "ssh -t quince 'tmux attach -t =api'"),
+        ({"pane": "background 9d088b46"}, True, "claude attach 9d088b46"),
+        ({}, True, ""),
+        ({"tmux_name": "api", "gone": True}, True, ""),
+    ],
+)
+def test_how_to_get_to_a_session(seat: Row, here: bool, command: str) -> None:
+    nowhere = {"tmux_name": "", "pane": "", "gone": False, "host": "quince"}
+    assert session_page.attach({**nowhere, **seat}, here) == command
 
 
 def test_blockers(site: Site) -> None:
