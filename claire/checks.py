@@ -118,8 +118,9 @@ def daemon(home: Home, env: Mapping[str, str]) -> Iterator[Check]:
         urls = runtime.read_urls(home)
         served = [url for url in (urls.get("ui"), *urls.get("sync", [])) if url]
         dead = [url for url in served if not _answers(url)]
-        if dead:
-            yield Check("daemon", BAD, f"runs, and does not answer at {', '.join(dead)}", "restart it; look at its log")
+        if dead or not served:
+            where = ", ".join(dead) or "any address yet"
+            yield Check("daemon", BAD, f"runs, and does not answer at {where}", "restart it; look at its log")
         else:
             yield Check("daemon", OK, f"runs as {urls.get('pid')}: {', '.join(served)}")
         return
@@ -133,10 +134,17 @@ def daemon(home: Home, env: Mapping[str, str]) -> Iterator[Check]:
 
 def _answers(url: str) -> bool:
     """Any answer will do: without a login or a signature it is a refusal."""
-    from http.client import HTTPConnection, HTTPException
+    from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
-    host, _, port = url.removeprefix("http://").rpartition(":")
-    connection = HTTPConnection(host.strip("[]"), int(port), timeout=ANSWER_S_MAX)
+    from claire.sync import tls
+
+    scheme, _, address = url.partition("://")
+    host, _, port = address.rpartition(":")
+    where = host.strip("[]"), int(port)
+    if scheme == "https":
+        connection: HTTPConnection = HTTPSConnection(*where, timeout=ANSWER_S_MAX, context=tls.client_context())
+    else:
+        connection = HTTPConnection(*where, timeout=ANSWER_S_MAX)
     try:
         connection.request("GET", "/")
         return connection.getresponse().status > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import plistlib
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ RESTART_S = 5
 STOP_S_MAX = 10
 COMMAND_S_MAX = 30
 INSTEAD = "without a service: claire node"
+UNREACHED = f"log in as this user, not by su, and repeat; {INSTEAD}"
 KEPT = (  # of the environment of who installs it; the service manager's own has none of them
     "CLAIRE_HOME",
     "CLAUDE_CONFIG_DIR",
@@ -38,6 +40,7 @@ class Service(msgspec.Struct, frozen=True):
 
     path: Path
     content: bytes
+    ask: Argv  # fails where no service manager of this user answers
     start: tuple[Argv, ...]
     stop: tuple[Argv, ...]
     status: Argv
@@ -80,6 +83,7 @@ def systemd(config: Path, argv: Argv, env: Mapping[str, str]) -> Service:
     return Service(
         path=config / "systemd" / "user" / UNIT,
         content="\n".join([*lines, ""]).encode(),
+        ask=(*user, "show", "--property=Version"),
         start=((*user, "daemon-reload"), (*user, "enable", UNIT), (*user, "restart", UNIT)),
         stop=((*user, "disable", "--now", UNIT),),
         status=(*user, "is-active", UNIT),
@@ -114,6 +118,7 @@ def launchd(user_home: Path, argv: Argv, env: Mapping[str, str], state: Path, ui
     return Service(
         path=path,
         content=plistlib.dumps(agent),
+        ask=("launchctl", "print", domain),
         start=(("launchctl", "bootstrap", domain, str(path)),),
         stop=(("launchctl", "bootout", f"{domain}/{LABEL}"),),
         status=("launchctl", "print", f"{domain}/{LABEL}"),
@@ -123,6 +128,7 @@ def launchd(user_home: Path, argv: Argv, env: Mapping[str, str], state: Path, ui
 
 def install(service: Service) -> None:
     """Write the file and start the service; safe to repeat, a changed file restarts it."""
+    _must(service.ask, "no service manager of this user answers here", UNREACHED)  # in a container, or after su
     service.path.parent.mkdir(parents=True, exist_ok=True)
     if sys.platform == "darwin" and service.path.exists():
         for argv in service.stop:  # launchd refuses to bootstrap what it already knows
@@ -162,8 +168,8 @@ def _run(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
         raise ClaireError(f"`{' '.join(argv)}` took more than {COMMAND_S_MAX} s", INSTEAD) from None
 
 
-def _must(argv: Sequence[str]) -> None:
+def _must(argv: Argv, what_failed: str = "", hint: str = INSTEAD) -> None:
     done = _run(argv)
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split())
-        raise ClaireError(f"`{' '.join(argv)}` failed: {said or done.returncode}", INSTEAD)
+        raise ClaireError(f"{what_failed or f'`{shlex.join(argv)}` failed'}: {said or done.returncode}", hint)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from claire import runtime
 from claire.config import Home, Settings
@@ -15,7 +15,7 @@ from claire.node.errors import Refused
 from claire.node.node import Node
 from claire.node.rows import Row
 
-LISTENER_S_MAX = 5.0  # an invite makes the daemon open its sync listener; how long that may take
+LISTENER_S_MAX = 5.0  # how long a daemon may take to open its listeners when it starts, or when there is an invite
 
 
 def run_node(home: Home, settings: Settings, say: Callable[[str], None]) -> None:
@@ -34,7 +34,17 @@ def open_dashboard(home: Home, settings: Settings, say: Callable[[str], None]) -
         daemon.run_node(home, settings, say, sign_in=True)
         return None
     with Node(home) as node:
-        return login.open_link(node, runtime.read_urls(home)["ui"])
+        return login.open_link(node, _served(home, "ui"))
+
+
+def _served(home: Home, listener: str) -> Any:
+    """Where the running daemon serves 'ui' (a URL) or 'sync' (URLs); it may be about to."""
+    until = time.monotonic() + LISTENER_S_MAX
+    while time.monotonic() < until:
+        if urls := runtime.read_urls(home).get(listener):
+            return urls
+        time.sleep(0.05)
+    raise Refused(f"the daemon does not open its {listener} listener", "look at its log, or restart `claire node`")
 
 
 def demo(say: Callable[[str], None], *, quick: bool, for_s: float | None) -> None:
@@ -209,14 +219,14 @@ def service(home: Home, verb: str) -> Row:
     return {**service.status(ours), "note": ours.note}
 
 
-def invite(node: Node) -> str:
-    """A line that lets one other host join within ten minutes."""
+def invite(node: Node) -> Row:
+    """`line` lets one other host join within ten minutes, if it reaches one of the `addresses`."""
     import msgspec
 
     from claire.sync import pairing
 
-    made = pairing.invite(node)
-    return pairing.write_line(msgspec.structs.replace(made, addresses=_reachable_at(node)))
+    made = msgspec.structs.replace(pairing.invite(node), addresses=_reachable_at(node))
+    return {"line": pairing.write_line(made), "addresses": made.addresses}
 
 
 def _reachable_at(node: Node) -> list[str]:
@@ -226,12 +236,7 @@ def _reachable_at(node: Node) -> list[str]:
     from claire.sync_listener import hosts
 
     if runtime.is_running(node.home):
-        until = time.monotonic() + LISTENER_S_MAX
-        while time.monotonic() < until:
-            if urls := runtime.read_urls(node.home).get("sync"):
-                return list(urls)
-            time.sleep(0.05)
-        raise Refused("the daemon does not open its sync listener", "look at its log, or restart `claire node`")
+        return list(_served(node.home, "sync"))
     settings = Settings.load(node.home, os.environ)
     if not settings.sync_port:
         raise Refused("no daemon runs here, and the sync port is not fixed", "start `claire node` first")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from claire import checks
 from tests.integration.nodes import ProcessNode, until
 
 LAN, NEIGHBOUR, TAILNET = "192.168.77.1", "192.168.77.2", "100.101.102.103"
@@ -58,6 +59,7 @@ def main(root: Path) -> None:
         tailnet.claire("peer", "invite")
         until(lambda: bool(tailnet.urls().get("sync")), 20)
         found["url"] = a.sync_url()
+        found["doctor"] = [check.level for check in checks.daemon(a.home, a.env)]
         a.claire("project", "new", "api")
 
         def there(*argv: str) -> str:

@@ -139,6 +139,7 @@ def test_p15_a_lan_neighbour_meets_tls_on_the_lan_and_nothing_on_the_tailnet_add
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["url"].startswith("https://192.168.77.1:")
+    assert found["doctor"] == ["ok"]
     assert found["stranger, plain"] == "RemoteDisconnected"
     assert found["stranger, tls"] == "401"
     assert found["neighbour to the tailnet address"] == "403"
@@ -153,6 +154,7 @@ def test_an_invite_is_one_line_in_a_pipe_and_a_code_in_a_terminal(make: Make) ->
     assert line.startswith("claire:") and line.count("\n") == 1
     code, shown = in_terminal(["peer", "invite"], a.env)
     assert code == 0 and "claire:" in shown and shown.count("█") > 100 and "fingerprint" in shown
+    assert "lan_discovery" in shown  # loopback is all this node has: another host would dial itself
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user takes root")

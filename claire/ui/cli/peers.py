@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 EXIT_PARTIAL = 4
 SKEW_MS_SHOWN = 2_000
 LINE_CHARS_MAX = 4_096
+HERE = ("http://127.", "http://[::1]")
+HERE_ONLY = (
+    "no other host reaches this address: where there is no tailnet, `lan_discovery = true` in claire.toml"
+    " opens the LAN's, `claire node --sync-host` one of your choice"
+)
 
 
 def sync(ctx: Context, peer: str | None, ssh: str | None, pair: bool, stdio: bool, watch: bool) -> Result:
@@ -58,11 +63,12 @@ def _synced(rows: list[Row], view: View) -> list[Line]:
 
 def invite(ctx: Context) -> Result:
     """The line alone on stdout, so that it can be piped; what to do with it is a note."""
-    line = ctx.wiring.invite(ctx.node)
+    made = ctx.wiring.invite(ctx.node)
+    line = made["line"]
     with ctx.node.reading() as db:
         fingerprint = members.fingerprint(members.find(db, ctx.node.machine_id)["public_key"])
     return Result(
-        {"line": line, "fingerprint": fingerprint},
+        {**made, "fingerprint": fingerprint},
         [line],
         notes=[
             *(qr.lines(line) if _is_seen() and not ctx.json else []),
@@ -70,6 +76,7 @@ def invite(ctx: Context) -> Result:
             "whoever has it may join, once: hand it over where nobody else reads it",
             f"it will show this fingerprint: {fingerprint}",
             "claire node must be running here",
+            *([HERE_ONLY] if all(url.startswith(HERE) for url in made["addresses"]) else []),
         ],
     )
 
