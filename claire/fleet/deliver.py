@@ -78,18 +78,18 @@ def due_here(db: sqlite3.Connection, machine_id: str, now_ms: int) -> list[Row]:
     claimed = set(db.execute("SELECT broadcast_id, session_uuid FROM delivery_claims"))
     for row in broadcasts.undelivered(db, machine_id, f"{max(now_ms - OPEN_MS_MAX, 0):013d}"):
         if (row["id"], row["session_uuid"]) not in claimed:
-            found.append({**row, **_whereabouts(db, row)})
+            found.append({**row, **_whereabouts(db, machine_id, row)})
     return found
 
 
-def _whereabouts(db: sqlite3.Connection, row: Row) -> Row:
+def _whereabouts(db: sqlite3.Connection, machine_id: str, row: Row) -> Row:
+    _, current = sessions.seen_by(db, row["session_uuid"], machine_id)
     [facts] = rows(
         db,
-        "SELECT coalesce(l.head, ?1) AS current_session, s.machine_id AS held_by, s.source, s.host, s.tmux_name,"
+        "SELECT ?1 AS current_session, s.machine_id AS held_by, s.source, s.host, s.tmux_name,"
         " s.pane, a.active IS 1 AS assignment_active"
-        " FROM (SELECT 1) LEFT JOIN lineages l ON l.session_uuid = ?1"
-        " LEFT JOIN sessions s ON s.id = coalesce(l.head, ?1) LEFT JOIN assignments a ON a.id = ?2",
-        (row["session_uuid"], row["assignment_id"]),
+        " FROM (SELECT 1) LEFT JOIN sessions s ON s.id = ?1 LEFT JOIN assignments a ON a.id = ?2",
+        (current, row["assignment_id"]),
     )
     return facts
 
@@ -196,7 +196,10 @@ class Deliverer:
     def _recover(self) -> list[Row]:
         """We are alone, so whoever made an open claim is no more. Only Claude's files know what came of it."""
         with self.node.reading() as db:
-            claims = [{**claim, "lineage": sessions.lineage(db, claim["session_uuid"])} for claim in _open_claims(db)]
+            claims = [
+                {**claim, "lineage": tuple(sessions.seen_by(db, claim["session_uuid"], self.node.machine_id)[0])}
+                for claim in _open_claims(db)
+            ]
             names = members.names(db)
         return self._settle([(claim, self._found(claim, names)) for claim in claims])
 

@@ -30,13 +30,13 @@ def read(node: "Node", session: str) -> list[Row]:
                 tx.db.execute("INSERT INTO delivery_claims VALUES (?, ?, ?, ?)", claim)
                 tx.record(BroadcastDelivered(row["id"], row["session_uuid"], "delivered", "read by the session itself"))
     with node.reading() as db:
-        return _unacknowledged(db, session)
+        return _unacknowledged(db, node.machine_id, session)
 
 
 def acknowledge(node: "Node", session: str, ref: str) -> Row:
     """Take a message off the inbox."""
     with node.writing() as tx:
-        found = [row for row in _unacknowledged(tx.db, session) if row["id"].startswith(ref.lower())]
+        found = [row for row in _unacknowledged(tx.db, node.machine_id, session) if row["id"].startswith(ref.lower())]
         if len(found) != 1:
             raise NotFound(f"there is no message {ref!r} in the inbox")
         key = (DONE, found[0]["id"], found[0]["session_uuid"])
@@ -46,10 +46,11 @@ def acknowledge(node: "Node", session: str, ref: str) -> Row:
 
 def pending(db: sqlite3.Connection, machine_id: str, session: str, now_ms: int) -> list[Row]:
     """Messages for this session that may be read here now. Whoever may not type here is not read here either."""
+    allowed = {machine_id, *broadcasts.allowed_authors(db)}
     return [
         row
         for row in _undelivered(db, machine_id, session)
-        if row["author"] in {machine_id, *broadcasts.allowed_authors(db)} and now_ms <= row["expires_ms"]
+        if row["author"] in allowed and not row["elsewhere"] and now_ms <= row["expires_ms"]
     ]
 
 
@@ -61,7 +62,7 @@ def withheld(db: sqlite3.Connection, machine_id: str, session: str) -> list[str]
 
 
 def _undelivered(db: sqlite3.Connection, machine_id: str, session: str) -> list[Row]:
-    lineage = sessions.lineage(db, session)
+    lineage, _ = sessions.seen_by(db, session, machine_id)
     claimed = set(db.execute("SELECT broadcast_id, session_uuid FROM delivery_claims"))
     return [
         row
@@ -70,8 +71,8 @@ def _undelivered(db: sqlite3.Connection, machine_id: str, session: str) -> list[
     ]
 
 
-def _unacknowledged(db: sqlite3.Connection, session: str) -> list[Row]:
-    lineage = sessions.lineage(db, session)
+def _unacknowledged(db: sqlite3.Connection, machine_id: str, session: str) -> list[Row]:
+    lineage, _ = sessions.seen_by(db, session, machine_id)
     marks, names = ", ".join("?" * len(lineage)), members.names(db)
     found = rows(
         db,

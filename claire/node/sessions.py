@@ -93,13 +93,15 @@ def settle(db: sqlite3.Connection, touched: Iterable[str]) -> None:
     assignments.settle(db, done)
 
 
-def _connected(db: sqlite3.Connection, session: str) -> tuple[set[str], tuple[str, str] | None]:
-    """All sessions reachable over links in either direction, and (hlc, new) of the newest link."""
+def _connected(db: sqlite3.Connection, session: str, by: str | None = None) -> tuple[set[str], tuple[str, str] | None]:
+    """All sessions reachable over links (of one machine) in either direction, and (hlc, new) of the newest link."""
     members, open_, newest = {session}, [session], None
     while open_:
         current = open_.pop()
         for old, new, stamp in db.execute(
-            "SELECT old, new, hlc FROM session_links WHERE old = ?1 OR new = ?1", (current,)
+            "SELECT l.old, l.new, l.hlc FROM session_links l WHERE (l.old = ?1 OR l.new = ?1)"
+            " AND (?2 IS NULL OR ?2 = (SELECT machine_id FROM events WHERE uuid = l.id))",
+            (current, by),
         ).fetchall():
             newest = max(newest, (stamp, new)) if newest else (stamp, new)
             found = {old, new} - members
@@ -115,6 +117,15 @@ def lineage(db: sqlite3.Connection, session: str) -> tuple[str, ...]:
         (session,),
     ).fetchall()
     return tuple(uuid for (uuid,) in found) or (session,)
+
+
+def seen_by(db: sqlite3.Connection, session: str, machine_id: str) -> tuple[set[str], str]:
+    """A session's lineage and the session that continues it now, as one machine itself has seen it.
+
+    What is typed follows no other: else any member could lead a text for one session into another.
+    """
+    members, newest = _connected(db, session, machine_id)
+    return members, newest[1] if newest else session
 
 
 def observe(node: "Node", seen: Sequence[Observation]) -> int:
@@ -145,11 +156,15 @@ def _worth_an_event(db: sqlite3.Connection, machine_id: str, new: Observation) -
 
 
 def succeed(node: "Node", old: str, new: str, reason: str) -> bool:
-    """Record that `new` continues `old`; False if that is known already."""
+    """Record that `new` continues `old`; False if this node has said so already."""
     if old == new:
         raise UsageError("a session cannot succeed itself")
     with node.writing() as tx:
-        if tx.db.execute("SELECT 1 FROM session_links WHERE old = ? AND new = ?", (old, new)).fetchone():
+        said = (
+            "SELECT 1 FROM session_links l JOIN events e ON e.uuid = l.id"
+            " WHERE l.old = ? AND l.new = ? AND e.machine_id = ?"
+        )
+        if tx.db.execute(said, (old, new, node.machine_id)).fetchone():
             return False
         tx.record(SessionSucceeded(old, new, reason))
         return True

@@ -34,6 +34,7 @@ from claire.node.rows import Row
 from claire.node.sessions import Observation
 from tests.conftest import befriend
 from tests.fleet.kit import FakeHost, FakePane, host, wait_for
+from tests.node.test_admit import everything
 
 __all__ = ["host"]
 
@@ -137,6 +138,21 @@ def test_delivered_and_recorded(node: Node, host: FakeHost) -> None:
     assert outcomes(node) == [("delivered", "")]
     assert typed(host) == [f"[claire:{sent['id'][:8]}] hello"]
     assert deliverer(node, host).deliver() == []
+
+
+def test_k3_another_host_cannot_lead_a_text_into_another_session(
+    node: Node, host: FakeHost, make_node: Callable[..., Node]
+) -> None:
+    """A member says that the session the text is for goes on as its neighbour."""
+    meant, neighbour = observed(node, host, host.start_idle(name="one"), host.start_idle(name="two"))
+    member = make_node("member", wall_ms)
+    befriend(node, member)
+    broadcasts.send(node, meant, "yes, drop the table")
+    sessions.succeed(member, meant, neighbour, "/clear")
+    assert node.receive(everything(member)).refused == []
+    [row] = deliverer(node, host).deliver()
+    assert (row["session_uuid"], row["outcome"]) == (meant, "delivered")
+    assert [line["sessionId"] for line in host.history()] == [meant]
 
 
 def test_it_waits_until_the_session_is_idle(node: Node, host: FakeHost) -> None:

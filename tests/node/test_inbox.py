@@ -68,6 +68,27 @@ def test_a_message_follows_the_session_over_clear(node: Node) -> None:
     assert texts(node, CLEARED) == ["please commit"]
 
 
+def test_k3_no_other_host_says_which_session_reads_a_message(make_node: Callable[..., Node]) -> None:
+    here, there = make_node("here"), make_node("there")
+    befriend(here, there)
+    sessions.observe(here, [saw(), saw(CLEARED)])
+    broadcasts.send(here, SESSION, "please commit")
+    there.receive(everything(here))
+    sessions.succeed(there, SESSION, CLEARED, "/clear")
+    here.receive(everything(there))
+    assert texts(here, CLEARED) == []
+    assert sessions.succeed(here, SESSION, CLEARED, "/clear"), "another's word is not ours"
+    assert texts(here, CLEARED) == ["please commit"]
+
+
+def test_k6_what_a_thief_writes_under_this_nodes_key_is_not_read(node: Node) -> None:
+    sessions.observe(node, [saw()])
+    sent = broadcasts.send(node, SESSION, "please commit")
+    with node.writing() as tx:
+        tx.db.execute("INSERT INTO own_elsewhere VALUES (?)", (sent["hlc"],))
+    assert texts(node) == []
+
+
 def test_many_readers_at_once_make_one_delivery(node: Node) -> None:
     sessions.observe(node, [saw()])
     for n in range(5):
