@@ -133,7 +133,7 @@ class Host:
             if (process.pid, process.start) not in self._asked:
                 self._asked.add((process.pid, process.start))
                 socket = processes.environment(process.pid).get("TMUX", "").split(",")[0]
-                if socket:
+                if socket and tmux.is_our_socket(socket):
                     self._found_sockets[socket] = None
 
     def _learn_home(self, pid: int) -> None:

@@ -65,22 +65,32 @@ class Pane:
 
 
 def sockets(env: Mapping[str, str]) -> list[str]:
-    """Sockets of this user's tmux servers, the current one first."""
+    """Sockets of this user's tmux servers, the current one first.
+
+    Only where nobody else can put one: a tmux server may have whoever connects to it run a command.
+    """
     folder = Path(env.get("TMUX_TMPDIR") or "/tmp") / f"tmux-{os.getuid()}"
     current = env.get("TMUX", "").split(",")[0]
-    try:
-        names = sorted(os.listdir(folder))
-    except OSError:
-        names = []
+    names = sorted(os.listdir(folder)) if _is_private(folder) else []
     paths = dict.fromkeys([current, *(str(folder / name) for name in names)])
-    return [path for path in paths if path and _is_socket(path)][:SOCKETS_MAX]
+    return [path for path in paths if path and is_our_socket(path)][:SOCKETS_MAX]
 
 
-def _is_socket(path: str) -> bool:
+def _is_private(folder: Path) -> bool:
+    """As tmux asks of it: our folder, closed to all others. In /tmp anybody may have made one of that name."""
     try:
-        return stat.S_ISSOCK(os.stat(path).st_mode)
+        found = os.lstat(folder)
     except OSError:
         return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o007
+
+
+def is_our_socket(path: str) -> bool:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    return stat.S_ISSOCK(found.st_mode) and found.st_uid == os.getuid()
 
 
 def run(socket: str, *arguments: str, stdin: str | None = None) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from claire.fleet import tmux
+from claire.fleet.host import Host
 from tests.fleet.kit import FakeHost, FakePane, wait_for
 
 
@@ -52,6 +54,31 @@ def test_no_server_and_no_socket(host: FakeHost) -> None:
     with pytest.raises(tmux.TmuxError):
         tmux.panes(host.socket)
     assert tmux.sockets({"TMUX_TMPDIR": str(host.root / "nowhere")}) == []
+
+
+def test_w9_a_server_that_another_user_may_have_put_there_is_not_spoken_to(host: FakeHost) -> None:
+    """In /tmp anybody may make our folder before we do, and a server may have its clients run a command."""
+    host.run("sh", "-c", "exec cat")
+    env, folder = {"TMUX_TMPDIR": host.env["TMUX_TMPDIR"]}, Path(host.socket).parent
+    folder.chmod(0o777)
+    assert tmux.sockets(env) == []
+    folder.chmod(0o700)
+    assert tmux.sockets(env) == [host.socket]
+    link = host.root / "linked" / folder.name
+    link.parent.mkdir()
+    link.symlink_to(folder)
+    assert tmux.sockets({"TMUX_TMPDIR": str(link.parent)}) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a file away takes root")
+def test_w9_a_socket_of_another_user_is_not_spoken_to(host: FakeHost) -> None:
+    host.run("sh", "-c", "exec cat")
+    try:
+        os.chown(host.socket, 65534, 65534)
+        assert tmux.sockets({"TMUX_TMPDIR": host.env["TMUX_TMPDIR"], "TMUX": f"{host.socket},1,0"}) == []
+        assert Host({**host.env, "TMUX_TMPDIR": "/nonexistent"}).look().seats == ()
+    finally:
+        os.chown(host.socket, os.getuid(), -1)
 
 
 def test_a_row_that_is_no_pane() -> None:
