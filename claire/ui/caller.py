@@ -11,31 +11,29 @@ from ipaddress import ip_address
 
 ROOT = 0
 TABLES = {4: "/proc/net/tcp", 6: "/proc/net/tcp6"}
-UID_COLUMN = 7
+UID_COLUMN, INODE_COLUMN = 7, 9
 
 Address = tuple[str, int]
 
 
 def is_another_user(client: Address | None, server: Address | None) -> bool:
-    """True if the kernel says that neither we nor root opened this connection."""
-    uid = None if client is None or server is None else _uid(client, server)
-    return uid is not None and uid not in (ROOT, os.getuid())
-
-
-def _uid(client: Address, server: Address) -> int | None:
-    """Who holds the client's end; None where that cannot be known."""
+    """True if the kernel says that neither we nor root hold the client's end, or that nobody does any more."""
+    if client is None or server is None:
+        return False
     ip = ip_address(client[0].partition("%")[0])
-    if not ip.is_loopback:
-        return None
+    if not ip.is_loopback or not os.path.exists(TABLES[ip.version]):
+        return False  # from another host, or this is not Linux
+    return _uid(TABLES[ip.version], client, server) not in (ROOT, os.getuid())
+
+
+def _uid(path: str, client: Address, server: Address) -> int | None:
+    """Who holds the client's end. None if it was let go: the kernel says root of those, whoever it was."""
     wanted = [_entry(*client[:2]), _entry(*server[:2])]
-    try:
-        with open(TABLES[ip.version]) as table:
-            for line in table:
-                columns = line.split()
-                if columns[1:3] == wanted:
-                    return int(columns[UID_COLUMN])
-    except FileNotFoundError:
-        return None  # not Linux
+    with open(path) as table:
+        for line in table:
+            columns = line.split()
+            if columns[1:3] == wanted:
+                return int(columns[UID_COLUMN]) if columns[INODE_COLUMN] != "0" else None
     return None
 
 

@@ -258,6 +258,8 @@ async def sign_in_page(request: Request) -> Response:
 
 def sign_in(node: "Node", port: int) -> Endpoint:
     async def endpoint(request: Request) -> Response:
+        if await run_in_threadpool(is_another_user, request.scope.get("client"), request.scope.get("server")):
+            raise Refused("This connection is another user's.")  # who could spend our codes by guessing
         form = read_form(await request.body())
         cookie = await run_in_threadpool(login.redeem, node, "".join(form.get("code", [])))
         return Response(status_code=204, headers={"set-cookie": login.set_cookie(port, cookie)})

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import struct
 
 import pytest
 
@@ -17,17 +18,31 @@ def test_our_own_connections_are_ours(host: str, monkeypatch: pytest.MonkeyPatch
         pytest.skip(f"there is no {host} here")
     with listening, socket.create_connection(listening.getsockname()[:2]) as wire:
         ends = wire.getsockname()[:2], wire.getpeername()[:2]
-        assert caller._uid(*ends) == os.getuid()
+        assert caller._uid(caller.TABLES[6 if ":" in host else 4], *ends) == os.getuid()
         assert not caller.is_another_user(*ends)
         monkeypatch.setattr(caller.os, "getuid", lambda: 12345)
         monkeypatch.setattr(caller, "ROOT", 54321)
         assert caller.is_another_user(*ends)
 
 
+def test_w9_who_sends_and_goes_is_nobody() -> None:
+    """The kernel shows root as the owner of a connection whose client has closed it, or does not show it at all."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        for at_once in (False, True):
+            wire = socket.create_connection(listening.getsockname())
+            with listening.accept()[0] as ours:
+                ends = wire.getsockname(), wire.getpeername()
+                wire.sendall(b"POST /broadcast HTTP/1.1")
+                if at_once:  # a reset instead of a goodbye
+                    wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                wire.close()
+                assert caller.is_another_user(*ends)
+                assert ours.recv(4) == b"POST", "though what it said is here to be read"
+
+
 def test_what_cannot_be_known_is_left_to_the_cookie(monkeypatch: pytest.MonkeyPatch) -> None:
     here = ("127.0.0.1", 8765)
     assert not caller.is_another_user(None, here)
     assert not caller.is_another_user(("100.64.0.9", 4000), ("100.64.0.1", 8765))
-    assert not caller.is_another_user(("127.0.0.1", 1), here), "no such connection"
     monkeypatch.setitem(caller.TABLES, 4, "/no/such/table")
     assert not caller.is_another_user(("127.0.0.1", 1), here)

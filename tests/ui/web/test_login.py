@@ -151,6 +151,19 @@ def test_w9_another_user_of_this_host_gets_nothing(site: Site) -> None:
     assert done.stdout.split() == ["refused"] * len(private) + ["401"], done.stderr
 
 
+GUESSING = """
+import os, sys, urllib.request, urllib.error
+"".encode("idna")
+os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[2]))
+marks = {"Origin": sys.argv[1], "Sec-Fetch-Site": "same-origin", "HX-Request": "true"}
+for n in range(6):
+    try:
+        urllib.request.urlopen(urllib.request.Request(sys.argv[1] + "/login", b"code=%d" % n, marks))
+    except urllib.error.HTTPError as error:
+        print(error.code)
+"""
+
+
 WITH_OUR_COOKIE = """
 import os, sys, urllib.request, urllib.error
 "".encode("idna")
@@ -161,6 +174,15 @@ try:
 except urllib.error.HTTPError as error:
     print(error.code)
 """
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not os.path.exists("/proc/net/tcp"), reason="becoming another user takes root")
+def test_w6_w9_another_user_cannot_spend_our_codes_by_guessing(site: Site) -> None:
+    code = login.link(site.node, "").partition("#")[2]
+    argv = [sys.executable, "-c", GUESSING, site.server.origin, "65534"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
+    assert done.stdout.split() == ["409"] * 6, done.stderr
+    assert login.redeem(site.node, code)
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not os.path.exists("/proc/net/tcp"), reason="becoming another user takes root")
