@@ -27,7 +27,8 @@ LOOK_S = 0.5
 COMMAND_S_MAX = 10.0
 LABEL_CHARS_MAX, DETAIL_CHARS_MAX, NAMED_MAX = 60, 120, 4
 TEXT = "{text}"
-SHELLS = {"sh", "bash", "dash", "zsh", "ksh", "fish"}
+READ_AGAIN = {"sh", "bash", "dash", "zsh", "ksh", "fish", "su", "eval", "ssh", "mosh", "tmux", "osascript"}
+ACTIVE = frozenset("`$\\#;|&<>(){}[]*~\"'^")  # what a shell, or tmux, may do something at
 
 Start = Callable[[list[str], dict[str, str]], None]
 Key = tuple[str, str, int]
@@ -42,9 +43,9 @@ def check(template: Sequence[str]) -> None:
         raise UsageError(
             f"notify: {TEXT} has to be an argument of its own", 'notify = ["notify-send", "Claire", "{text}"]'
         )
-    if parts and os.path.basename(template[0]) in SHELLS:
+    if parts and (readers := [part for part in template if os.path.basename(part) in READ_AGAIN]):
         raise UsageError(
-            f"notify: a shell would run what {TEXT} says", 'notify = ["sh", "-c", "ntfy send \\"$CLAIRE_TEXT\\""]'
+            f"notify: {readers[0]} might run what {TEXT} says", 'notify = ["sh", "-c", "ntfy send \\"$CLAIRE_TEXT\\""]'
         )
 
 
@@ -62,21 +63,21 @@ def command(template: Sequence[str], told: Sequence[Matter]) -> tuple[list[str],
 
 
 def text(told: Sequence[Matter]) -> str:
-    """`1 needs you: api on web1, permission (Bash)`; a burst is one line."""
-    named = "; ".join(_named(matter) for matter in told[:NAMED_MAX])
-    more = f"; and {len(told) - NAMED_MAX} more" if len(told) > NAMED_MAX else ""
+    """`1 needs you: api on web1, permission: Bash`; a burst is one line. Nothing in it is ACTIVE."""
+    named = " + ".join(_named(matter) for matter in told[:NAMED_MAX])
+    more = f" + {len(told) - NAMED_MAX} more" if len(told) > NAMED_MAX else ""
     return f"{len(told)} {'needs' if len(told) == 1 else 'need'} you: {named}{more}"
 
 
 def _named(matter: Matter) -> str:
     where = f" on {plain(matter.host, LABEL_CHARS_MAX)}" if matter.host else ""
-    why = f" ({plain(matter.detail, DETAIL_CHARS_MAX)})" if matter.detail else ""
+    why = f": {plain(matter.detail, DETAIL_CHARS_MAX)}" if matter.detail else ""
     return f"{plain(matter.label, LABEL_CHARS_MAX)}{where}, {matter.state}{why}"
 
 
 def plain(said: str, chars_max: int) -> str:
-    """One line that holds nothing but printable characters."""
-    kept = "".join(c if c.isprintable() else " " for c in said)
+    """One line of printable characters in which nobody to whom the command may pass it on finds anything to run."""
+    kept = "".join(c if c.isprintable() and c not in ACTIVE else " " for c in said)
     return " ".join(kept.split())[:chars_max]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -60,7 +61,7 @@ def test_it_rings_once_for_what_still_waits(node: Node, clock: Clock) -> None:
     pass_time(clock, [bell], HOLD_MS)
     assert bell.rung == []
     pass_time(clock, [bell], 60_000)
-    assert bell.rung == ["1 needs you: api on alpha, permission (Bash)"]
+    assert bell.rung == ["1 needs you: api on alpha, permission: Bash"]
     waits(node, clock.now_ms, state="working")
     pass_time(clock, [bell], 20_000)
     waits(node, clock.now_ms, state="error")
@@ -103,7 +104,7 @@ def test_a_burst_is_one_line(node: Node, clock: Clock) -> None:
         waits(node, clock.now_ms + n, f"{n}e551011-0000-4000-8000-000000000001", name=f"s{n}")
     pass_time(clock, [bell], 20_000)
     (said,) = bell.rung
-    assert said.startswith("6 need you: s0 on alpha, permission; s1") and said.endswith("; and 2 more")
+    assert said.startswith("6 need you: s0 on alpha, permission + s1") and said.endswith(" + 2 more")
 
 
 def test_a_source_that_dates_it_differently_is_no_second_matter(node: Node, clock: Clock) -> None:
@@ -154,16 +155,27 @@ def test_a_question_of_an_agent_rings_too(node: Node, clock: Clock) -> None:
     updates.note(node, task["id"], "which Tuesday?", "question")
     tasks.set_status(node, task["id"], "blocked")
     pass_time(clock, [bell], 20_000)
-    assert bell.rung == ["1 needs you: fix it, question (which Tuesday?)"]
+    assert bell.rung == ["1 needs you: fix it, question: which Tuesday?"]
 
 
 def test_what_others_wrote_stays_one_inert_argument() -> None:
     hostile = Matter(ONE, "permission", 1, "--icon=x\x1b[2J\n$(id)", "-h\u202e", "`id`;\0" + "y" * 500)
     argv, more = notify.command(TEMPLATE, [hostile])
     assert argv[:2] == TEMPLATE[:2] and len(argv) == 3
-    assert argv[2].startswith("1 needs you: --icon=x [2J $(id) on -h, permission (`id`; yyy")
+    assert argv[2].startswith("1 needs you: --icon=x 2J id on -h, permission: id yyy")
     assert all(value.isprintable() for value in (*argv, *more.values())) and len(argv[2]) < 300
     assert more["CLAIRE_TEXT"] == argv[2] and more["CLAIRE_COUNT"] == "1"
+
+
+def test_what_others_wrote_is_nothing_to_who_reads_it_again(tmp_path: Path) -> None:
+    """A command may hand the text on to a shell of another host, or to tmux, which runs what stands in `#(...)`."""
+    evil = f"touch {tmp_path}/a #(touch {tmp_path}/b)$(touch {tmp_path}/c)`touch {tmp_path}/d`;\n|touch {tmp_path}/e"
+    matter = Matter(ONE, "permission", 1, evil, evil, evil)
+    _, more = notify.command(TEMPLATE, [matter] * 3)
+    for said in more.values():
+        subprocess.run(["sh", "-c", f"echo {said}"], capture_output=True, check=True, cwd=tmp_path)
+        assert not notify.ACTIVE & {*said}
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -174,6 +186,9 @@ def test_what_others_wrote_stays_one_inert_argument() -> None:
         ["sh", "-c", "{text}"],
         ["/bin/bash", "-c", "notify $0", "{text}"],
         ["sh", "-c", "notify-send '{text}'"],
+        ["ssh", "desk", "notify-send", "{text}"],
+        ["env", "sh", "-c", "{text}"],
+        ["tmux", "display-message", "{text}"],
     ],
 )
 def test_a_template_that_would_be_run_is_refused(template: list[str]) -> None:

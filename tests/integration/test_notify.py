@@ -58,4 +58,4 @@ def test_a_command_that_would_run_foreign_text_is_refused_at_the_start(tmp_path:
     Path(node.home.settings_file).write_text('notify = ["sh", "-c", "{text}"]\n')
     argv = [sys.executable, "-m", "claire", "node", "--port", "0", "--sync-port", "0"]
     done = subprocess.run(argv, env=node.env, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2 and "a shell would run what {text} says" in done.stderr
+    assert done.returncode == 2 and "sh might run what {text} says" in done.stderr
