@@ -117,7 +117,12 @@ def sessions(spoken: Contract, env: Mapping[str, str], stopping: Callable[[], bo
 def send(spoken: Contract, env: Mapping[str, str], where: Mapping[str, str], text: str) -> Result:
     """One message to one session; anything but 0 means that it was not delivered for sure."""
     by_stdin = spoken.text_via == "stdin"
-    argv = [("-" if by_stdin else text) if word == "{text}" else _filled(word, where) for word in spoken.send]
+    argv = []
+    for word in spoken.send:
+        filled = ("-" if by_stdin else text) if word == "{text}" else _filled(word, where)
+        if word != "{text}" and filled.startswith("-") and not word.startswith("-"):
+            return Result(Outcome.REFUSED, f"rclaude would take its {word} for an option")
+        argv.append(filled)
     try:
         done = _run(spoken, "send", argv, env, text if by_stdin else "")
     except FileNotFoundError:

@@ -164,6 +164,14 @@ def test_sending_by_session(tmp_path: Path, env: dict[str, str]) -> None:
     assert (tmp_path / "said").read_text() == f"send|--yes|{UUID}|--|x|"
 
 
+def test_k5_a_host_that_reads_as_an_option_is_not_sent_to(tmp_path: Path, env: dict[str, str]) -> None:
+    """Names of hosts and sessions come from other hosts."""
+    tool(tmp_path, f'printf "%s|" "$@" > {tmp_path}/said')
+    for where in ({**WHERE, "host": "-oProxyCommand=id"}, {**WHERE, "host": "--yes"}):
+        assert rclaude.send(Contract(), env, where, "hello").outcome is Outcome.REFUSED
+    assert not (tmp_path / "said").exists()
+
+
 def test_sending_by_stdin(tmp_path: Path, env: dict[str, str]) -> None:
     tool(tmp_path, f'printf "%s|" "$@" > {tmp_path}/said; cat >> {tmp_path}/said')
     spoken = Contract(send=("rclaude", "send", "--yes", "{target}", "{text}"), text_via="stdin")
