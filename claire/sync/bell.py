@@ -45,14 +45,14 @@ class Bell:
 async def listen(node: Node, touched: Bell, changed: Bell) -> None:
     """Ring `touched` after every commit to the database, `changed` if it brought events. Until cancelled."""
     poll = store.connect(node.home.database)
-    door = Bell()
-    sock = _open_doorbell(node.home.doorbell)
+    door, heard = Bell(), 0
     loop = asyncio.get_running_loop()
-    if sock:
-        loop.add_reader(sock, _answer_door, sock, door)
+    sock: socket.socket | None = None
     try:
         version, etag = _version(poll), await asyncio.to_thread(_etag, node)
-        heard = door.rung
+        sock = _open_doorbell(node.home.doorbell)
+        if sock:
+            loop.add_reader(sock, _answer_door, sock, door)
         while True:
             await door.wait(POLL_S, heard)
             store.version(poll, node.home.database)  # a newer Claire has upgraded it: we end, our service starts that

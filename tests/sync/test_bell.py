@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,17 +15,22 @@ from claire.node.node import Node
 from claire.sync import bell as bell_module
 from claire.sync.bell import Bell, listen
 
-SOON_S = 30.0
-OPEN_DOORBELL = bell_module._open_doorbell
+SOON_S = 120.0
 
 
 @asynccontextmanager
 async def listening(node: Node) -> AsyncIterator[tuple[Bell, Bell]]:
     touched, changed = Bell(), Bell()
-    task = asyncio.create_task(listen(node, touched, changed))
-    while not os.path.exists(node.home.doorbell) and bell_module._open_doorbell is OPEN_DOORBELL:
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.1)  # it has read the version it compares with
+    open_doorbell, opened = bell_module._open_doorbell, asyncio.Event()
+
+    def told(path: str) -> socket.socket | None:
+        opened.set()
+        return open_doorbell(path)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(bell_module, "_open_doorbell", told)
+        task = asyncio.create_task(listen(node, touched, changed))
+        await asyncio.wait_for(opened.wait(), SOON_S)  # and so it has read what it compares with
     try:
         yield touched, changed
     finally:
