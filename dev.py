@@ -24,12 +24,14 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 RUN_LOCK = ROOT / "requirements" / "run.txt"
 DEV_LOCK = ROOT / "requirements" / "dev.txt"
-SETUP_S_MAX = 900
 APT_S_MAX = 600
-NEEDED_PROGRAMS = {  # Debian package of the same name -> what is skipped without it
-    "tmux": "the tests that watch and feed real tmux panes",
-    "chromium": "the tests that use the dashboard in a real browser",
+APT_PATIENCE = ("-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3")  # a fresh machine may be updating itself
+NEEDED_PROGRAMS = {  # program -> its Debian package, and what is skipped without it
+    "tmux": ("tmux", "the tests that watch and feed real tmux panes"),
+    "chromium": ("chromium", "the tests that use the dashboard in a real browser"),
+    "ip": ("iproute2", "the tests of hosts on one network"),
 }
+ASTRAY = ("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_CONSTRAINT", "PYTHONPATH", "PYTHONHOME")
 
 
 def say(text: str) -> None:
@@ -69,6 +71,8 @@ def set_up(lock: Path) -> None:
         "-qq",
         "--disable-pip-version-check",
         "--no-input",
+        "--retries=10",
+        "--timeout=60",
     ]
     # The lock is complete: a resolver could only wander off it (an older pip does, at an extra of a locked package).
     must(*pip, "--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", lock)
@@ -106,20 +110,22 @@ def install_debian(*packages: str) -> None:
         return
     say(f"apt-get install {' '.join(packages)}")
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for argv in ([apt, "-qq", "update"], [apt, "-qq", "-y", "--no-install-recommends", "install", *packages]):
+    install = ("-y", "--no-install-recommends", "install", *packages)
+    for argv in ([apt, *APT_PATIENCE, "-qq", "update"], [apt, *APT_PATIENCE, "-qq", *install]):
         try:
             subprocess.run(argv, env=quiet, stdin=subprocess.DEVNULL, stdout=sys.stderr, timeout=APT_S_MAX)
         except subprocess.TimeoutExpired:
-            say(f"gave up on {' '.join(argv[:3])} after {APT_S_MAX} s")
+            say(f"gave up on {' '.join(argv)} after {APT_S_MAX} s")
 
 
 def find_programs() -> None:
     absent = [name for name in NEEDED_PROGRAMS if not shutil.which(name)]
     if absent:
-        install_debian(*absent)
+        install_debian(*(NEEDED_PROGRAMS[name][0] for name in absent))
     for name in absent:
         if not shutil.which(name):
-            say(f"no {name}: {NEEDED_PROGRAMS[name]} will be skipped (on Debian: apt-get install {name})")
+            package, tests = NEEDED_PROGRAMS[name]
+            say(f"no {name}: {tests} will be skipped (on Debian: apt-get install {package})")
 
 
 # --- the commands ---
@@ -223,6 +229,8 @@ def main(argv: list[str]) -> int:
         for name, command in COMMANDS.items():
             print(f"  {name:<10} {command.__doc__}")
         return 0 if argv and argv[0] in ("-h", "--help") else 2
+    for name in ASTRAY:  # what would take packages from elsewhere, or put them there
+        os.environ.pop(name, None)
     return COMMANDS[argv[0]](*argv[1:])
 
 
