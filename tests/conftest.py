@@ -1,10 +1,12 @@
 """Fixtures every test may use: real nodes in temporary folders, and a clock one can turn."""
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from claire.config import Home
 from claire.node import members, setup
@@ -12,6 +14,16 @@ from claire.node.node import Node
 from tests.table import pytest_terminal_summary as pytest_terminal_summary  # prints the score of the table of faults
 
 START_MS = 1_790_000_000_000  # 2026-09-21
+
+# The same examples in every run, however long a busy machine takes; --hypothesis-profile=default looks for others.
+settings.register_profile("gate", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("gate")
+
+# Whoever runs the tests may have a node, sit in tmux, or be Claude Code: that is not theirs to see.
+OURS = ("HOME", "NAME", "HOST", "PORT", "SYNC_HOST", "SYNC_PORT", "LOG", "TRIAGE")
+THEIRS = ("CLAUDE", "TMUX", "XDG_", "COLUMNS", "LINES", "NO_COLOR", "CLICOLOR", "LC_")
+for found in [name for name in os.environ if name.startswith(THEIRS) or name in {f"CLAIRE_{end}" for end in OURS}]:
+    del os.environ[found]
 
 
 class Clock:

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 import pytest
 
+from claire.fleet import keystrokes, tmux
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("CLAIRE_SHARED") or REPOSITORY.parent / "shared")
 if not SHARED.is_dir():  # a worktree lies one folder deeper
@@ -20,7 +22,7 @@ if not SHARED.is_dir():  # a worktree lies one folder deeper
 KIT = SHARED / "claude-code"
 CAPTURES = KIT / "captures"
 needs_kit = pytest.mark.skipif(not KIT.is_dir(), reason=f"no Claude Code test kit at {KIT}: set CLAIRE_SHARED")
-TIMEOUT_S = 15.0
+TIMEOUT_S = 180.0  # waited for only as long as it takes
 T = TypeVar("T")
 
 
@@ -152,9 +154,11 @@ class FakeHost:
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[FakeHost]:
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHost]:
     if not KIT.is_dir():
         pytest.skip(f"no Claude Code test kit at {KIT}: set CLAIRE_SHARED")
+    for module, name in ((keystrokes, "LANDED_S"), (keystrokes, "ACKNOWLEDGED_S"), (tmux, "TIMEOUT_S")):
+        monkeypatch.setattr(module, name, TIMEOUT_S)
     host = FakeHost(tmp_path)
     yield host
     host.close()

@@ -41,7 +41,7 @@ def test_delivered_and_acknowledged(host: FakeHost) -> None:
     assert submissions(host) == ["[claire:0] hello"]
 
 
-@pytest.mark.parametrize("knobs", [{"FAKE_OLD": "1"}, {"FAKE_STATUSLINE_LINES": "3"}, {"FAKE_SHELL_SECONDS": "9"}])
+@pytest.mark.parametrize("knobs", [{"FAKE_OLD": "1"}, {"FAKE_STATUSLINE_LINES": "3"}, {"FAKE_SHELL_SECONDS": "600"}])
 def test_other_looks(host: FakeHost, knobs: dict[str, str]) -> None:
     pane = host.start("-n", "my name", cwd=None, **knobs).wait_idle()
     if "FAKE_SHELL_SECONDS" in knobs:
@@ -134,7 +134,7 @@ K4 = {
 
 @pytest.mark.parametrize(("prepare", "why"), K4.values(), ids=K4)
 def test_k4_wrong_state(host: FakeHost, prepare: Callable[[FakePane], None], why: str) -> None:
-    pane = host.start_idle(FAKE_SLOW_SECONDS="20")
+    pane = host.start_idle(FAKE_SLOW_SECONDS="600")
     session_id = pane.session_id
     prepare(pane)
     before = (pane.screen(), submissions(host))
@@ -161,7 +161,8 @@ def test_k4_a_headless_run_in_a_pane(host: FakeHost) -> None:
     assert refused(send(host, UUID), "no live Claude process")
 
 
-def test_k4_the_prompt_that_opens_between_paste_and_enter(host: FakeHost) -> None:
+def test_k4_the_prompt_that_opens_between_paste_and_enter(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keystrokes, "LANDED_S", 0.5)
     pane = host.start_idle(FAKE_PROMPT_ON_PASTE="1")
     result = send(host, pane.session_id)
     assert isinstance(result, Result) and result.outcome is Outcome.REFUSED
@@ -304,7 +305,8 @@ def test_no_second_enter_without_an_answer(host: FakeHost, monkeypatch: pytest.M
     assert submissions(host) == ["[claire:0] hello"]
 
 
-def test_a_slow_screen_gets_no_enter(host: FakeHost) -> None:
+def test_a_slow_screen_gets_no_enter(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keystrokes, "LANDED_S", 0.5)
     pane = host.start_idle(FAKE_REDRAW_SECONDS="9")
     result = send(host, pane.session_id)
     assert isinstance(result, Result) and result.outcome is Outcome.REFUSED

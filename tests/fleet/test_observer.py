@@ -67,7 +67,7 @@ STATES = {
 @pytest.mark.parametrize("state", STATES)
 def test_states(node: Node, host: FakeHost, state: str, knobs: dict[str, str]) -> None:
     uuid = "11111111-2222-3333-4444-555555555555"
-    pane = host.start("--session-id", uuid, cwd=None, FAKE_SLOW_SECONDS="20", FAKE_SHELL_SECONDS="20", **knobs)
+    pane = host.start("--session-id", uuid, cwd=None, FAKE_SLOW_SECONDS="600", FAKE_SHELL_SECONDS="600", **knobs)
     pane.wait_screen("manual mode on")
     observer = Observer(node, host.env)
     observer.observe()
@@ -314,7 +314,7 @@ def test_its_own_node_takes_over_from_one_that_saw_it_through_rclaude(
 
 
 def test_two_nodes_on_one_host_do_not_argue(make_node: Callable[..., Node], host: FakeHost) -> None:
-    pane = host.start_idle(FAKE_SLOW_SECONDS="20")
+    pane = host.start_idle(FAKE_SLOW_SECONDS="600")
     now = [1_790_000_000_000]
     one, two = (make_node(name, lambda: now[0]) for name in ("one", "two"))
     befriend(one, two)

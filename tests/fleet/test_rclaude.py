@@ -123,12 +123,16 @@ def test_listing(tmp_path: Path, env: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "problem"),
-    [("echo broken >&2; exit 1", "exit 1 broken"), ("sleep 9", "no answer in 0.2 s"), ("exit 0", "not JSON")],
+    ("script", "spoken", "problem"),
+    [
+        ("echo broken >&2; exit 1", Contract(), "exit 1 broken"),
+        ("exec sleep 99", Contract(timeout_s={"list": 0.2}), "no answer in 0.2 s"),
+        ("exit 0", Contract(), "not JSON"),
+    ],
 )
-def test_listing_fails(tmp_path: Path, env: dict[str, str], script: str, problem: str) -> None:
-    tool(tmp_path, f"exec {script}" if script.startswith("sleep") else script)
-    listing = rclaude.sessions(Contract(timeout_s={"list": 0.2}), env)
+def test_listing_fails(tmp_path: Path, env: dict[str, str], script: str, spoken: Contract, problem: str) -> None:
+    tool(tmp_path, script)
+    listing = rclaude.sessions(spoken, env)
     assert listing.found == () and problem in listing.problems[0]
 
 
@@ -181,6 +185,6 @@ def test_sending_by_stdin(tmp_path: Path, env: dict[str, str]) -> None:
 
 def test_sending_fails(tmp_path: Path, env: dict[str, str]) -> None:
     assert rclaude.send(Contract(), {"PATH": str(tmp_path)}, WHERE, "x").outcome is Outcome.REFUSED
-    tool(tmp_path, "exec sleep 9")
+    tool(tmp_path, "exec sleep 99")
     hung = rclaude.send(Contract(timeout_s={"send": 0.2}), env, WHERE, "x")
     assert hung == Result(Outcome.UNVERIFIED, "rclaude send: no answer in 0.2 s")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from claire import checks
-from tests.integration.nodes import ProcessNode, until
+from tests.integration.nodes import PATIENCE_S, ProcessNode, until
 
 LAN, NEIGHBOUR, TAILNET = "192.168.77.1", "192.168.77.2", "100.101.102.103"
 GET = """
@@ -15,7 +15,7 @@ import http.client, ssl, sys
 scheme, host, port, source = sys.argv[1:5]
 kind = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}[scheme]
 more = {"context": ssl._create_unverified_context()} if scheme == "https" else {}
-wire = kind(host, int(port), timeout=5, source_address=(source, 0), **more)
+wire = kind(host, int(port), timeout=60, source_address=(source, 0), **more)
 try:
     wire.request("GET", "/api/sync/state")
     print(wire.getresponse().status)
@@ -57,14 +57,14 @@ def main(root: Path) -> None:
             node.start()
         line = a.claire("peer", "invite").strip()
         tailnet.claire("peer", "invite")
-        until(lambda: bool(tailnet.urls().get("sync")), 20)
+        until(lambda: bool(tailnet.urls().get("sync")))
         found["url"] = a.sync_url()
         found["doctor"] = [check.level for check in checks.daemon(a.home, a.env)]
         a.claire("project", "new", "api")
 
         def there(*argv: str) -> str:
             command = [*inside, sys.executable, "-m", "claire", *argv]
-            done = subprocess.run(command, env=b.env, capture_output=True, text=True, timeout=60)
+            done = subprocess.run(command, env=b.env, capture_output=True, text=True, timeout=PATIENCE_S)
             return done.stdout + done.stderr
 
         def get(scheme: str, host: str, node: ProcessNode, source: str, where: list[str]) -> str:

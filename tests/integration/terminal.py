@@ -11,7 +11,7 @@ import sys
 import termios
 from fcntl import ioctl
 
-TIMEOUT_S = 60
+TIMEOUT_S = 180
 LINES = 24
 
 context = multiprocessing.get_context("forkserver")

@@ -21,7 +21,7 @@ from claire.node.fold import Fold
 from claire.node.node import Node
 from claire.node.schema import SCHEMA_VERSION
 from tests.conftest import Clock, befriend
-from tests.integration.nodes import ProcessNode, equal, pair, until
+from tests.integration.nodes import PATIENCE_S, ProcessNode, equal, pair, until
 from tests.node import events as made
 from tests.node.test_node import sound
 
@@ -67,7 +67,7 @@ def in_namespace(mount: str, node: ProcessNode, *argv: str) -> "subprocess.Compl
     script = f'{mount}; shift; exec "$@"'
     folder = str(Path(node.home.data).parent)
     command = ["unshare", "-m", "sh", "-ec", script, "sh", folder, sys.executable, "-m", "claire", *argv]
-    return subprocess.run(command, env=node.env, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=node.env, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
 
 
 # --- D3: disk full ---
@@ -507,7 +507,7 @@ def test_d3_the_daemon_stays_up_while_the_disk_is_full_and_goes_on_after(tmp_pat
             time.sleep(0.2)
         assert a.json("project", "list") and not equal(a, b)
         filler.unlink()
-        until(lambda: equal(a, b), 60, a.log.read_text)
+        until(lambda: equal(a, b), why=a.log.read_text)
         assert len(a.log.read_text().splitlines()) < 50, a.log.read_text()
         assert a.stop() < 5 and b.stop() < 5
     finally:

@@ -1,6 +1,5 @@
 """A broadcast end to end: a person in a browser, the daemon, tmux, and a fake Claude that is typed into once."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,16 +8,16 @@ import pytest
 
 from tests.fleet.kit import FakeHost, host, wait_for
 from tests.integration.nodes import ProcessNode
-from tests.ui.web.chromium import Eyes, ready
+from tests.ui.web.chromium import Eyes, ready, visit
 from tests.ui.web.conftest import chromium
 
 __all__ = ["chromium", "host"]
-WAIT_MS = 20_000
 
 
 @pytest.fixture
 def node(host: FakeHost, tmp_path: Path) -> Iterator[ProcessNode]:
     made = ProcessNode(tmp_path, "alpha", **host.env)
+    made.module = "tests.integration.patient"
     made.start()
     yield made
     made.kill()
@@ -28,9 +27,8 @@ def test_browser_broadcast_reaches_a_session_in_tmux(chromium: Any, host: FakeHo
     host.start_idle(name="work")
     wait_for(lambda: node.json("session", "list"), "the session in the log")
     eyes = Eyes()
-    with chromium.new_context() as context:
+    with visit(chromium) as context:
         tab = context.new_page()
-        tab.set_default_timeout(WAIT_MS)
         link = node.claire("web").strip()
         eyes.watch(tab, link.partition("/login")[0])
         tab.goto(link)
@@ -41,8 +39,6 @@ def test_browser_broadcast_reaches_a_session_in_tmux(chromium: Any, host: FakeHo
         tab.get_by_role("button", name="Who gets this?").click()
         tab.get_by_role("button", name="Send to 1").click()
         tab.wait_for_url("**/broadcast/*")
-        began = time.monotonic()
         tab.locator("main .state.works", has_text="delivered").wait_for()
-        assert time.monotonic() - began < WAIT_MS / 1000
     assert [line["display"].partition("] ")[2] for line in host.history()] == ["Please rebase.\nThen stop."]
     assert eyes.surprises() == []

@@ -12,6 +12,7 @@ from claire.config import Home
 from claire.node import claims, log, overview, projects, setup, tasks
 from claire.node.node import Node, wall_ms
 from tests.conftest import befriend
+from tests.integration.nodes import PATIENCE_S
 from tests.integration.test_cli_work import ROOT, SECOND, SESSION, Claire
 
 
@@ -96,7 +97,7 @@ def test_of_many_claims_at_once_on_one_host_one_wins(claire: Claire) -> None:
     """Here there is a lock: the database. Contested claims come only from hosts that could not talk."""
     task = claire.data("task", "add", "api", "fix it")["id"]
     argv = [sys.executable, "-m", "claire", "task", "claim", task, "--session"]
-    codes = [racer.wait(60) for racer in [_started([*argv, one], claire.env) for one in (SESSION, SECOND) * 3]]
+    codes = [racer.wait(PATIENCE_S) for racer in [_started([*argv, one], claire.env) for one in (SESSION, SECOND) * 3]]
     [held] = claire.data("task", "show", task)["assignments"]
     won = 0 if held["current_session"] == SESSION else 1
     assert codes[won::2] == [0, 0, 0] and codes[1 - won :: 2] == [5, 5, 5]

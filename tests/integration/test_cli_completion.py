@@ -13,6 +13,7 @@ import pytest
 from claire.config import Home
 from claire.node import groups, projects, setup, tasks
 from claire.node.node import Node
+from tests.integration.nodes import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 HOSTILE = "'; touch pwned; '$(touch pwned)`touch pwned`\"*"
@@ -62,7 +63,8 @@ def _fill(node: Node) -> None:
 
 
 def tab(shell: list[str], line: str, env: dict[str, str], cwd: Path) -> list[str]:
-    done = subprocess.run([*shell], env=env | {"LINE": line}, cwd=cwd, capture_output=True, text=True, timeout=60)
+    env = env | {"LINE": line}
+    done = subprocess.run(shell, env=env, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE_S)
     assert "Traceback" not in done.stderr, done.stderr
     assert list(cwd.iterdir()) == [], "a name was run"
     return done.stdout.split("\n")

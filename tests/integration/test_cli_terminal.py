@@ -12,7 +12,6 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from collections.abc import Iterator
 from fcntl import ioctl
 from pathlib import Path
@@ -25,6 +24,7 @@ from claire.node import assignments, broadcasts, decisions, groups, log, members
 from claire.node import updates as updates_
 from claire.node.node import Node
 from claire.ui.cli.commands import COMMANDS
+from tests.integration.nodes import until
 from tests.integration.terminal import in_terminal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +33,7 @@ PROJECT = "aaaa0000-0000-4000-8000-00000000000a"
 TASK, OTHER = "bbbb0000-0000-4000-8000-00000000000b", "bbbb1111-0000-4000-8000-00000000000b"
 SESSION, RIVAL = "cccc0000-0000-4000-8000-00000000000c", "cccc1111-0000-4000-8000-00000000000c"
 GROUP, PEER = f"web {POISON}", "dddd0000-0000-8000-8000-00000000000d"
-TIMEOUT_S = 30
+TIMEOUT_S = 180
 
 # Every command but those that serve or need another host; `{}` of the table is nowhere left out.
 CALLS = {
@@ -299,13 +299,13 @@ def test_c2_pipes_are_never_cut_and_never_coloured(env: dict[str, str]) -> None:
 INTERRUPTED = """
 import os, signal, sys
 import claire.main
-signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
-signal.setitimer(signal.ITIMER_REAL, float(sys.argv.pop(1)))
+signal.signal(signal.SIGPROF, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+signal.setitimer(signal.ITIMER_PROF, float(sys.argv.pop(1)))  # of its own work: others may keep it from the CPU
 claire.main.main()
 """
 
-# Python itself swallows what interrupts a callback of its import system, and says so.
-IMPORTING = re.compile(rb"Exception ignored in: <function _get_module_lock.*?KeyboardInterrupt: *\n", re.DOTALL)
+# Python itself swallows what interrupts a callback, of its import system or on its way out, and says so.
+SWALLOWED = re.compile(rb"Exception ignored in: (?:(?!\nException ignored).)*?KeyboardInterrupt: *\n", re.DOTALL)
 
 
 @pytest.mark.parametrize("name", sorted(set(CALLS) - {"init"}))
@@ -318,13 +318,14 @@ def test_c3_ctrl_c_leaves_130_and_no_partial_event(name: str, env: dict[str, str
         )  # fmt: skip
         # The interpreter on its way out has given the signal back: the shell says 130 then, too.
         # 2: what an earlier pass has merged already cannot be merged again.
-        assert done.returncode in (130, 0, 2, 3, 4, 5, -signal.SIGALRM, -signal.SIGINT), done.stderr.decode()
-        assert b"Traceback" not in IMPORTING.sub(b"", done.stderr)
+        assert done.returncode in (130, 0, 2, 3, 4, 5, -signal.SIGPROF, -signal.SIGINT), done.stderr.decode()
+        assert b"Traceback" not in SWALLOWED.sub(b"", done.stderr)
     with Node(Home.from_env(env)) as node, node.reading() as db:
         stored = {m: row for m, row in log.index(db).items() if row.count}
         assert stored == log.recount(db)
 
 
+READS_STDIN = re.compile("(?:0|63) 0x0 ")  # read(2) on x86 or ARM
 SCREEN = re.compile(r"\x1b\[(?:\?1049[hl]|\?25[hl]|H|K|J)")
 
 
@@ -400,10 +401,8 @@ def test_c3_ctrl_c_while_standard_input_is_read(env: dict[str, str]) -> None:
         [sys.executable, "-m", "claire", "task", "edit", TASK, "--desc", "-"],
         cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    wchan = Path(f"/proc/{process.pid}/syscall")
-    deadline = time.monotonic() + TIMEOUT_S
-    while wchan.exists() and not wchan.read_text().startswith("0 0x0 ") and time.monotonic() < deadline:
-        time.sleep(0.01)
+    call = Path(f"/proc/{process.pid}/syscall")
+    until(lambda: not call.exists() or READS_STDIN.match(call.read_text()) is not None)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=TIMEOUT_S)
     assert (process.returncode, err) == (130, b"")

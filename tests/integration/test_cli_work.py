@@ -16,6 +16,7 @@ import pytest
 from claire.config import Home
 from claire.node import sessions
 from claire.node.node import Node
+from tests.integration.nodes import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 SESSION = "9d0c41aa-0000-4000-8000-000000000001"
@@ -39,7 +40,7 @@ class Claire:
     def run(self, argv: Sequence[str], stdin: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, "-m", "claire", *argv],
-            cwd=ROOT, env=self.env | env, input=stdin, capture_output=True, text=True, timeout=60,
+            cwd=ROOT, env=self.env | env, input=stdin, capture_output=True, text=True, timeout=PATIENCE_S,
         )  # fmt: skip
         assert "Traceback" not in done.stderr
         return done
@@ -306,5 +307,5 @@ def test_the_log_is_followed_until_ctrl_c(claire: Claire) -> None:
     claire("task", "add", "api", "fix the login")
     assert json.loads(following.stdout.readline())["data"]["told"] == "task fix the login added to api"
     following.send_signal(signal.SIGINT)
-    _, err = following.communicate(timeout=60)
+    _, err = following.communicate(timeout=PATIENCE_S)
     assert (following.returncode, err) == (130, "")

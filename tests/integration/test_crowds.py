@@ -2,7 +2,6 @@
 
 import socket
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -10,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from claire.crowd import CONNECTIONS_MAX, Crowd
-from tests.integration.nodes import ProcessNode, until
+from tests.integration.nodes import PATIENCE_S, ProcessNode, until
 
 IDLE = 1_000
-ANSWER_S_MAX = 5.0
 
 
 @pytest.fixture
@@ -30,17 +28,15 @@ def port(node: ProcessNode, which: str) -> int:
 
 def status(to: int, path: str) -> int:
     """What a well-behaved client is answered, on a connection of its own."""
-    began = time.monotonic()
-    with socket.create_connection(("127.0.0.1", to), timeout=ANSWER_S_MAX) as wire:
+    with socket.create_connection(("127.0.0.1", to), timeout=PATIENCE_S) as wire:
         wire.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{to}\r\nConnection: close\r\n\r\n".encode())
         line = wire.makefile("rb").readline()
-    assert time.monotonic() - began < ANSWER_S_MAX
     return int(line.split()[1])
 
 
 def opened(held: list[socket.socket], to: int, count: int, saying: bytes = b"") -> None:
     for _ in range(count):
-        held.append(socket.create_connection(("127.0.0.1", to), timeout=ANSWER_S_MAX))
+        held.append(socket.create_connection(("127.0.0.1", to), timeout=PATIENCE_S))
         with suppress(ConnectionError):  # it may be told to go at once
             held[-1].sendall(saying)
 
@@ -69,7 +65,7 @@ def test_n3_a_thousand_connections_that_say_little(node: ProcessNode, saying: by
         for which in ("ui", "sync"):
             opened(held, port(node, which), IDLE, saying)
         if saying == HALF_BODY:  # each is read for a while; then its room is free again
-            until(lambda: _answers(node), 15)
+            until(lambda: _answers(node))
         both_answer(node)
     finally:
         for wire in held:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.nodes import until
+from tests.integration.nodes import PATIENCE_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
-STORY_S = 120.0
+STORY_S = 600.0
 HEALED = "the cut is healed"
 
 
@@ -76,15 +76,15 @@ def test_it_tidies_up_whatever_ends_it(place: Path, number: signal.Signals) -> N
         if "four sessions sit" in line:
             break
     os.kill(demo.pid, number)
-    demo.communicate(timeout=60)
+    demo.communicate(timeout=PATIENCE_S)
     assert demo.returncode == (0 if number == signal.SIGINT else -number)
-    until(lambda: left_behind(place) == [], 30, lambda: repr(left_behind(place)))
+    until(lambda: left_behind(place) == [], why=lambda: repr(left_behind(place)))
 
 
 def test_a_reader_that_goes_away_ends_it(place: Path) -> None:
     demo = start(place)
     assert demo.stdout and demo.stderr and "claire demo: three nodes in" in demo.stdout.readline()
     demo.stdout.close()
-    assert (demo.wait(60), demo.stderr.read()) == (141, "")
+    assert (demo.wait(PATIENCE_S), demo.stderr.read()) == (141, "")
     demo.stderr.close()
     assert left_behind(place) == []

@@ -14,8 +14,6 @@ from tests.integration.nodes import ProcessNode, equal, pair, until
 
 __all__ = ["host"]
 
-CONVERGE_S = 60.0
-
 
 @pytest.fixture
 def line(tmp_path: Path, host: FakeHost) -> Iterator[list[ProcessNode]]:
@@ -58,27 +56,27 @@ def test_three_nodes_tell_one_story(line: list[ProcessNode], host: FakeHost) -> 
     pane = host.start_idle(name="api")
     cedar.claire("pull")
     session = pane.session_id
-    until(lambda: session in {s["id"] for s in apricot.json("session", "list")}, CONVERGE_S)
+    until(lambda: session in {s["id"] for s in apricot.json("session", "list")})
     apricot.claire("assign", task[:8], session[:8])
-    until(lambda: same_story(line, ["fix the login"]), CONVERGE_S, lambda: repr([story(node) for node in line]))
+    until(lambda: same_story(line, ["fix the login"]), why=lambda: repr([story(node) for node in line]))
 
     # The one in the middle dies; work goes on at both ends and meets again when it is back.
     birch.kill()
     apricot.claire("note", task[:8], "half way")
     cedar.claire("task", "add", "api", "meanwhile on cedar")
     birch.start()
-    until(lambda: equal(*line) and same_story(line, ["fix the login"]), CONVERGE_S)
+    until(lambda: equal(*line) and same_story(line, ["fix the login"]))
     assert apricot.json("project", "list")[0]["tasks"] == {"in_progress": 1, "todo": 1}
 
     # `/clear` gives the session a new id; host and daemon restart; the task stays with it.
     pane.submit("/clear")
-    until(lambda: pane.session_id != session, CONVERGE_S)
+    until(lambda: pane.session_id != session)
     cedar.kill()
     cedar.start()
     cleared = pane.wait_idle().session_id
     cedar.claire("pull")
-    until(lambda: [s[0] for s in story(apricot)["sessions"]] == [cleared], CONVERGE_S, lambda: repr(story(apricot)))
-    until(lambda: same_story(line, ["fix the login"]), CONVERGE_S, lambda: repr([story(node) for node in line]))
+    until(lambda: [s[0] for s in story(apricot)["sessions"]] == [cleared], why=lambda: repr(story(apricot)))
+    until(lambda: same_story(line, ["fix the login"]), why=lambda: repr([story(node) for node in line]))
 
     # The pane dies and the session is resumed in another.
     pane.keys("C-c")
@@ -86,7 +84,7 @@ def test_three_nodes_tell_one_story(line: list[ProcessNode], host: FakeHost) -> 
     resumed = host.start_idle("--resume", cleared, name="again")
     cedar.claire("pull")
     assert resumed.session_id == cleared
-    until(lambda: same_story(line, ["fix the login"]), CONVERGE_S, lambda: repr([story(node) for node in line]))
+    until(lambda: same_story(line, ["fix the login"]), why=lambda: repr([story(node) for node in line]))
 
     for node in line:
         assert node.stop() < 5

@@ -19,6 +19,7 @@ from claire.fleet import processes
 from claire.node import assignments, broadcasts, decisions, members, projects, setup, tasks, updates
 from claire.node.node import Node
 from tests.conftest import befriend
+from tests.integration.nodes import PATIENCE_S
 from tests.integration.test_cli_work import ROOT, SECOND, SESSION, Claire
 
 READ_ONLY = {"task_current", "task_list"}
@@ -58,7 +59,7 @@ class Server:
 
     def end(self) -> str:
         """Close our side; what it had to say on stderr."""
-        _, said = self.process.communicate(timeout=20)
+        _, said = self.process.communicate(timeout=PATIENCE_S)
         assert self.process.returncode == 0
         return said.decode()
 
@@ -250,12 +251,12 @@ def test_a_client_that_goes_away_ends_it_quietly(serve: Callable[..., Server]) -
     assert server.ask("ping") == {} and server.process.stdout and server.process.stderr
     server.process.stdout.close()
     server.send(b'{"jsonrpc":"2.0","id":1,"method":"tools/list"}')
-    assert server.process.wait(20) == 141  # as the shell says of a closed pipe
+    assert server.process.wait(PATIENCE_S) == 141  # as the shell says of a closed pipe
     assert server.process.stderr.read() == b""
     interrupted = serve()
     assert interrupted.ask("ping") == {} and interrupted.process.stderr
     interrupted.process.send_signal(signal.SIGINT)
-    assert interrupted.process.wait(20) == 130
+    assert interrupted.process.wait(PATIENCE_S) == 130
     assert interrupted.process.stderr.read() == b""
 
 

@@ -14,13 +14,11 @@ import pytest
 from benchmarks.data import Author
 from claire.node import log
 from claire.node.node import Node
-from tests.integration.nodes import STOP_S, ProcessNode, equal, pair, until
+from tests.integration.nodes import PATIENCE_S, STOP_S, ProcessNode, equal, pair, until
 from tests.node.test_node import sound, spawn
 
 FIRST_SYNC_EVENTS = int(os.environ.get("CLAIRE_TEST_FIRST_SYNC", "20000"))
 FIRST_SYNC_KILLS = 20 if FIRST_SYNC_EVENTS >= 1_000_000 else 4
-DRIP_S_MAX = 40.0  # 30 s of patience, and a busy machine
-ANSWER_S_MAX = 5.0
 
 
 @pytest.fixture
@@ -39,7 +37,7 @@ def make(tmp_path: Path) -> Iterator[Callable[[str], ProcessNode]]:
 
 def connect(url: str) -> socket.socket:
     host, _, port = url.removeprefix("http://").rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=ANSWER_S_MAX)
+    return socket.create_connection((host, int(port)), timeout=PATIENCE_S)
 
 
 def status(url: str, path: str = "/") -> int:
@@ -67,7 +65,7 @@ def test_n3_headers_and_bodies_that_drip_end_in_time_and_others_are_served(make:
         alive = set(drips)
         while alive:
             took = time.monotonic() - started
-            assert took < DRIP_S_MAX, f"{len(alive)} of {len(drips)} still drip"
+            assert took < PATIENCE_S, f"{len(alive)} of {len(drips)} still drip"
             assert status(ui) == 401 and status(sync, "/api/sync/state") == 401
             alive = {wire for wire in alive if drips_on(wire)}
             time.sleep(1)
@@ -88,7 +86,7 @@ def drips_on(wire: socket.socket) -> bool:
     except OSError:
         return False
     finally:
-        wire.settimeout(ANSWER_S_MAX)
+        wire.settimeout(PATIENCE_S)
     return False
 
 
@@ -103,10 +101,7 @@ def test_n5_a_signal_in_the_middle_of_an_exchange_ends_it_in_time_whole(
     with Node(a.home) as node:
         writer = spawn(node, project, 200)
     until(lambda: b.count() > before + 10)
-    assert b.process is not None
-    b.process.send_signal(number)
-    started = time.monotonic()
-    assert b.process.wait(10) == 0 and time.monotonic() - started < STOP_S, b.log.read_text()
+    assert b.stop(number) < STOP_S, b.log.read_text()
     assert writer.communicate()[1] == "" and writer.returncode == 0
     with Node(b.home) as node:
         sound(node)
@@ -126,7 +121,6 @@ def test_n4_a_first_sync_that_is_killed_again_and_again_resumes_in_bounded_memor
         author = Author(node, node.now_ms())
         for start in range(0, FIRST_SYNC_EVENTS, 10_000):
             node.receive(list(author.events(min(10_000, FIRST_SYNC_EVENTS - start))))
-    b.start()
     rss: list[int] = []
 
     def watched() -> None:
@@ -138,15 +132,16 @@ def test_n4_a_first_sync_that_is_killed_again_and_again_resumes_in_bounded_memor
         watched()
         return b.count() > held
 
-    kills = 0
-    while kills < FIRST_SYNC_KILLS and (held := b.count()) < FIRST_SYNC_EVENTS:
-        until(partial(has_more_than, held), 120, b.log.read_text)
+    for _ in range(FIRST_SYNC_KILLS):
+        if (held := b.count()) >= FIRST_SYNC_EVENTS:
+            break
+        b.start()
+        until(partial(has_more_than, held), why=b.log.read_text)
         b.kill()
         assert b.count() > held
-        b.start()
-        kills += 1
-    until(lambda: has_more_than(0) and equal(a, b), 600, a.log.read_text)
-    assert kills and max(rss) * os.sysconf("SC_PAGE_SIZE") < 150 * 1024**2
+    b.start()
+    until(lambda: has_more_than(0) and equal(a, b), 1200, a.log.read_text)
+    assert max(rss) * os.sysconf("SC_PAGE_SIZE") < 150 * 1024**2
     with Node(b.home) as node, node.reading() as db:
         assert log.recount(db) == {machine: row for machine, row in log.index(db).items() if row.count}
 
@@ -160,7 +155,7 @@ def test_n5_a_command_that_is_interrupted_leaves_nothing_half_done(tmp_path: Pat
             assert writer.stdout is not None
             writer.stdout.readline()
             writer.send_signal(number)
-            writer.communicate(timeout=STOP_S)
+            writer.communicate(timeout=PATIENCE_S)
             assert writer.returncode != 0
         sound(node)
 
@@ -173,5 +168,5 @@ def test_n5_stopped_by_hand_it_goes_on_when_told(make: Callable[[str], ProcessNo
     until(lambda: "T" in Path(f"/proc/{b.process.pid}/stat").read_text().rpartition(")")[2].split()[0])  # type: ignore[union-attr]
     a.claire("project", "new", "meanwhile")
     b.process.send_signal(signal.SIGCONT)
-    until(lambda: equal(a, b), 60)
+    until(lambda: equal(a, b))
     assert b.stop() < STOP_S

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from claire.fleet.notify import HOLD_MS, SETTLE_MS
 from claire.node import sessions
 from claire.node.node import Node, wall_ms
-from tests.integration.nodes import ProcessNode, equal, pair, until
+from tests.integration.nodes import PATIENCE_S, ProcessNode, equal, pair, until
 
 SESSION = "5e551011-0000-4000-8000-000000000001"
 
@@ -24,6 +23,7 @@ def fleet(tmp_path: Path) -> Iterator[list[ProcessNode]]:
     nothing = {"HOME": str(tmp_path), "TMUX_TMPDIR": str(tmp_path), "CLAUDE_CONFIG_DIR": ""}
     nodes = [ProcessNode(tmp_path, name, **nothing) for name in ("apricot", "birch", "cedar")]
     for node in nodes:
+        node.module = "tests.integration.patient"
         script = f"open({str(tmp_path / 'rung')!r}, 'a').write('{node.name}: ' + __import__('sys').argv[1] + '\\n')"
         command = json.dumps([sys.executable, "-c", script, "{text}"])
         Path(node.home.settings_file).write_text(f"notify = {command}\n")
@@ -48,7 +48,7 @@ def test_a_session_that_waits_rings_on_one_host(fleet: list[ProcessNode], tmp_pa
     rung = tmp_path / "rung"
     until(lambda: rung.exists() and bool(rung.read_text()))
     until(lambda: equal(*fleet))
-    time.sleep((HOLD_MS + SETTLE_MS) / 1000 + 1)  # nobody else rings later
+    time.sleep(4)  # nobody else rings a little later
     (line,) = rung.read_text().splitlines()
     assert line.partition(": ")[2] == "1 needs you: api on far, permission"
 
@@ -57,5 +57,5 @@ def test_a_command_that_would_run_foreign_text_is_refused_at_the_start(tmp_path:
     node = ProcessNode(tmp_path, "apricot")
     Path(node.home.settings_file).write_text('notify = ["sh", "-c", "{text}"]\n')
     argv = [sys.executable, "-m", "claire", "node", "--port", "0", "--sync-port", "0"]
-    done = subprocess.run(argv, env=node.env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, env=node.env, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 2 and "sh might run what {text} says" in done.stderr

@@ -46,7 +46,7 @@ def chain(make: Make, names: str, *, line: bool) -> list[ProcessNode]:
         pair(left, right)
     for node in nodes:
         node.sync_url()
-    until(lambda: equal(*nodes), 60, logs(*nodes))
+    until(lambda: equal(*nodes), why=logs(*nodes))
     return nodes
 
 
@@ -59,11 +59,11 @@ def test_a_line_of_five_with_one_frozen_for_a_minute_and_one_killed(make: Make) 
     last.claire("project", "new", "right")
     fourth.kill()
     fourth.start()
-    until(lambda: fourth.projects() == {"right"}, 30, logs(*nodes))
+    until(lambda: fourth.projects() == {"right"}, why=logs(*nodes))
     with pytest.raises(AssertionError):
         until(lambda: equal(*nodes), FROZEN_S)
     os.kill(middle.process.pid, signal.SIGCONT)
-    until(lambda: equal(*nodes), 90, logs(*nodes))
+    until(lambda: equal(*nodes), why=logs(*nodes))
     assert all(node.projects() == {"left", "right"} for node in nodes)
 
 
@@ -75,7 +75,7 @@ def test_a_mesh_of_six_stays_equal_while_all_write_and_some_are_killed(make: Mak
         killed = nodes[number]
         killed.kill()
         killed.start()
-    until(lambda: equal(*nodes), 60, logs(*nodes))
+    until(lambda: equal(*nodes), why=logs(*nodes))
     wanted = {f"{node.name}{number}" for node in nodes for number in range(4)}
     assert all(node.projects() == wanted for node in nodes)
     for node in nodes:
@@ -102,16 +102,16 @@ def test_d3_a_full_disk_on_one_side_is_told_and_recovers(make: Make, tmp_path: P
         for node in (a, b):
             node.start()
         pair(a, b)
-        until(lambda: equal(a, b), 30, logs(a, b))
+        until(lambda: equal(a, b), why=logs(a, b))
         filler = full / "filler"
         with open(filler, "wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
             while True:
                 file.write(b"x" * 4096)
         a.claire("project", "new", "big", "--goal", "x" * 20_000)
         a.claire("project", "new", "bigger", "--goal", "x" * 20_000)
-        until(lambda: "disk is full" in b.log.read_text() or "disk is full" in a.log.read_text(), 60, logs(a, b))
+        until(lambda: "disk is full" in b.log.read_text() or "disk is full" in a.log.read_text(), why=logs(a, b))
         filler.unlink()
-        until(lambda: equal(a, b), 90, logs(a, b))
+        until(lambda: equal(a, b), why=logs(a, b))
         assert b.projects() == {"big", "bigger"}
         a.kill(), b.kill()
     finally:

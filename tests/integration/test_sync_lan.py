@@ -11,8 +11,6 @@ import pytest
 
 from tests.integration.nodes import ProcessNode, equal, until
 
-FIND_S = 40.0
-
 
 def run(*argv: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(argv, check=check, capture_output=True)
@@ -73,12 +71,12 @@ def test_two_admitted_nodes_find_each_other_lose_the_link_and_find_each_other_ag
         right.claire("peer", "join", left.claire("peer", "invite").strip())
         assert left.sync_url().startswith("https://10.99.0.1:") and right.sync_url().startswith("https://10.99.0.2:")
         forget_addresses(left, right)
-        until(lambda: equal(left, right), FIND_S, lambda: left.log.read_text())
+        until(lambda: equal(left, right), why=left.log.read_text)
         set_link(cable[0], "down")
         left.claire("project", "new", "alone")
         move(cable[1], "10.99.0.2", "10.99.0.22")
         set_link(cable[0], "up")
-        until(lambda: equal(left, right), FIND_S, lambda: left.log.read_text() + right.log.read_text())
+        until(lambda: equal(left, right), why=lambda: left.log.read_text() + right.log.read_text())
         assert right.projects() == {"alone"}
     finally:
         left.kill()
@@ -96,7 +94,7 @@ def test_a_node_and_its_live_copy_find_each_other(cable: tuple[str, str], tmp_pa
         for node in (left, copy):
             node.start()
             node.claire("project", "new", node.name)
-        until(lambda: equal(left, copy), FIND_S, lambda: left.log.read_text() + copy.log.read_text())
+        until(lambda: equal(left, copy), why=lambda: left.log.read_text() + copy.log.read_text())
         assert left.projects() == copy.projects() == {"left", "copy"}
     finally:
         left.kill()
@@ -147,7 +145,7 @@ def test_p13_a_strangers_announcements_change_nothing(cable: tuple[str, str], tm
         forger = subprocess.Popen([*right.python, "-c", FORGE, victim, "300"], stdout=subprocess.PIPE)
         assert forger.stdout is not None and forger.stdout.readline() == b"said\n"
         right.claire("project", "new", "real")
-        until(lambda: equal(left, right), FIND_S, lambda: left.log.read_text())
+        until(lambda: equal(left, right), why=left.log.read_text)
         assert [row["id"] for row in left.json("peer", "list")] == [row["id"] for row in members]
         assert memory_kib(left) - before < 20_000
     finally:

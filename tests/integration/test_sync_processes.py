@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from claire.sync.gossip import PULL_INTERVAL_S, PULL_JITTER
 from tests.integration.nodes import STOP_S, ProcessNode, equal, pair, until
 
 Make = Callable[[str], ProcessNode]
+SOON_S = PULL_INTERVAL_S * (1 - PULL_JITTER)  # so it was not the ordinary pull
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def test_two_commands_pair_and_a_commit_arrives_at_once(make: Make) -> None:
     a, b, c = line(make, "a", "b", "c")
     until(lambda: equal(a, b, c))
     a.claire("project", "new", "api", "--goal", "Ship it")
-    until(lambda: equal(a, b, c), 5)
+    until(lambda: equal(a, b, c), SOON_S)
     assert a.projects() == b.projects() == c.projects() == {"api"}
     assert [row["state"] for row in b.json("sync")] == ["in sync", "in sync"]
 
@@ -63,7 +65,7 @@ def test_the_middle_of_a_line_is_killed_mid_exchange_again_and_again(make: Make)
             b.sync_url()
         b.kill()
         b.start()
-    until(lambda: equal(a, b, c), 60, lambda: b.log.read_text()[-3000:])
+    until(lambda: equal(a, b, c), why=lambda: b.log.read_text()[-3000:])
     wanted = {f"{name}{number}" for name in "ac" for number in range(20)}
     assert a.projects() == b.projects() == c.projects() == wanted
 
@@ -104,7 +106,7 @@ def test_a_restored_backup_heals_without_a_person(make: Make, tmp_path: Path) ->
     shutil.copytree(tmp_path / "backup", tmp_path / "a")
     write_some(a, "restored")
     a.start()
-    until(lambda: equal(a, b), 30, lambda: a.log.read_text())
+    until(lambda: equal(a, b), why=a.log.read_text)
     assert a.projects() == b.projects() == {"before", "after", "restored"}
 
 
@@ -120,7 +122,7 @@ def test_a_copied_home_heals_without_a_person(make: Make, tmp_path: Path) -> Non
     for number in range(5):
         write_some(a, f"a{number}")
         write_some(clone, f"clone{number}")
-    until(lambda: equal(a, b, clone), 90, lambda: b.log.read_text())
+    until(lambda: equal(a, b, clone), why=b.log.read_text)
     assert len(b.projects()) == 10
 
 
@@ -152,7 +154,7 @@ def test_a_peer_that_was_frozen_catches_up(make: Make) -> None:
     os.kill(b.process.pid, signal.SIGSTOP)
     write_some(a, "meanwhile")
     os.kill(b.process.pid, signal.SIGCONT)
-    until(lambda: equal(a, b), 45)
+    until(lambda: equal(a, b))
 
 
 def test_a_removed_peer_is_left_alone_until_it_is_wanted_again(make: Make) -> None:

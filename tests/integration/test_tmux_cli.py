@@ -21,7 +21,7 @@ class Shell:
 
     def __call__(self, *argv: str, code: int = 0, stdin: str | None = None) -> str:
         done = subprocess.run(
-            [sys.executable, "-m", "claire", *argv],
+            [sys.executable, "-m", "tests.integration.patient", *argv],
             env=self.env, cwd=ROOT, input=stdin, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == code, done.stderr + done.stdout

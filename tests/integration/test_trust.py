@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.nodes import ProcessNode, equal, pair, until
+from tests.integration.nodes import PATIENCE_S, ProcessNode, equal, pair, until
 from tests.integration.terminal import in_terminal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,9 +49,9 @@ def test_rotation_is_told_and_both_go_on(two: tuple[ProcessNode, ProcessNode]) -
     assert new["id"] != old["id"] and [peer["name"] for peer in new["told"]] == ["b"]
     a.start()
     a.claire("project", "new", "after")
-    until(lambda: "after" in b.projects() and equal(a, b), 30, b.log.read_text)
+    until(lambda: "after" in b.projects() and equal(a, b), why=b.log.read_text)
     b.claire("project", "new", "back")
-    until(lambda: "back" in a.projects(), 30, a.log.read_text)
+    until(lambda: "back" in a.projects(), why=a.log.read_text)
     assert {row["name"]: row["state"] for row in b.json("peer", "list")} == {
         "a": "member",
         f"a~{old['id'][:4]}": "revoked",
@@ -68,7 +68,7 @@ def test_a_suspended_exchange_says_what_to_do_and_ends_with_the_users_word(
         node.sync_url()
     until(lambda: equal(a, b, c))
     b.claire("peer", "revoke", "a")
-    until(lambda: any(row["suspended"] for row in a.json("peer", "list")), 30, a.log.read_text)
+    until(lambda: any(row["suspended"] for row in a.json("peer", "list")), why=a.log.read_text)
     told = said(a, "peer", "list")
     assert "says this node was cut off" in told and "claire identity rotate" in told and "claire peer revoke" in told
     assert [row["state"] for row in a.json("sync", code=4)] == ["refused", "refused"]
@@ -77,7 +77,7 @@ def test_a_suspended_exchange_says_what_to_do_and_ends_with_the_users_word(
     a.start()
     pair(b, a)
     a.claire("project", "new", "again")
-    until(lambda: "again" in b.projects(), 30, b.log.read_text)
+    until(lambda: "again" in b.projects(), why=b.log.read_text)
     assert not any(row["suspended"] for row in a.json("peer", "list"))
 
 
@@ -135,7 +135,7 @@ def may_unshare() -> bool:
 def test_p15_a_lan_neighbour_meets_tls_on_the_lan_and_nothing_on_the_tailnet_address(tmp_path: Path) -> None:
     """Real interfaces: pairing is TLS by itself, and a neighbour that routes our tailnet address gets nothing."""
     argv = ["unshare", "-Urn", sys.executable, "-m", "tests.integration.lan", str(tmp_path)]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=4 * PATIENCE_S)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["url"].startswith("https://192.168.77.1:")

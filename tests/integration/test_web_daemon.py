@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.nodes import ProcessNode, equal, pair, until
+from tests.integration.nodes import PATIENCE_S, ProcessNode, equal, pair, until
 from tests.ui.web.served import Server
 
 
@@ -83,7 +83,7 @@ def test_w7_no_secret_in_argv_log_or_files(node: ProcessNode) -> None:
 def test_w8_an_open_bind_is_refused_with_words(tmp_path: Path, host: str) -> None:
     node = ProcessNode(tmp_path, "alpha")
     argv = [sys.executable, "-m", "claire", "node", "--host", host, "--port", "0"]
-    done = subprocess.run(argv, env=node.env, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(argv, env=node.env, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 2
     assert "tailscale serve" in done.stderr and "ssh -L" in done.stderr
 

@@ -27,7 +27,7 @@ def test_d6_many_writers_lose_nothing_and_never_say_locked(tmp_path: Path) -> No
         assert endings == [(0, "")] * WRITERS
         acknowledged = {line for output, _ in outputs for line in output.split()}
         assert len(acknowledged) == WRITERS * APPENDS
-        until(lambda: equal(one, other), 60)
+        until(lambda: equal(one, other))
         with node.reading() as db:
             stored = {uuid for (uuid,) in db.execute("SELECT uuid FROM events WHERE event_type = 'decision_logged'")}
             (shown,) = projects.list_projects(db)

@@ -83,7 +83,7 @@ async def test_waiting_for_copies(pair: tuple[Node, Node]) -> None:
     projects.create(a, "api")
     async with serving(b) as url:
         await listed(a, url)
-        found = await asyncio.to_thread(once.wait_for_copies, a, 1, 5)
+        found = await asyncio.to_thread(once.wait_for_copies, a, 1, 120)
         assert found["copies"] == 1 and len(found["on"]) == 1
     projects.create(a, "web")
     assert (await asyncio.to_thread(once.wait_for_copies, a, 1, 0.1))["copies"] == 0

@@ -156,7 +156,7 @@ async def test_state_with_wait_answers_when_something_changes(
         assert not waiting.done()
         await asyncio.to_thread(projects.create, b, "late")
         bell.ring()
-        assert await asyncio.wait_for(waiting, 5)
+        assert await asyncio.wait_for(waiting, 120)
 
 
 async def test_joining_over_http(make_node: MakeNode, client: httpx.AsyncClient) -> None:

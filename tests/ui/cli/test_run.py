@@ -126,7 +126,8 @@ def test_width(told: str, width: int | None) -> None:
 
 def start(*argv: str, **env: str) -> subprocess.CompletedProcess[bytes]:
     inherited = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "VIRTUAL_ENV")}
-    return subprocess.run([sys.executable, "-m", "claire", *argv], env=inherited | env, capture_output=True, timeout=60)
+    command = [sys.executable, "-m", "claire", *argv]
+    return subprocess.run(command, env=inherited | env, capture_output=True, timeout=180)
 
 
 def test_an_argument_that_is_not_utf8_is_a_usage_error() -> None:

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +13,7 @@ from claire.ui import login
 EXECUTABLE = os.environ.get("CLAIRE_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 WIDTHS = (360, 1280, 2560)
 SCHEMES = ("light", "dark")
-POLL_MS = 5_000
-TIMEOUT_MS = 30_000  # of a machine that is busy with other tests too
+TIMEOUT_MS = 180_000  # of a machine that is busy with other tests too; waited for only as long as it takes
 
 
 @dataclass
@@ -30,6 +31,14 @@ class Eyes:
         page.on("console", lambda said: said.type in ("error", "warning") and self.errors.append(said.text))
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", lambda asked: asked.url.startswith(origin) or self.elsewhere.append(asked.url))
+
+
+@contextmanager
+def visit(browser: Any, **how: Any) -> Iterator[Any]:
+    """A browser context of its own: cookies, tabs, patience."""
+    with browser.new_context(**how) as context:
+        context.set_default_timeout(TIMEOUT_MS)
+        yield context
 
 
 def follow_link(tab: Any, node: Node, origin: str) -> None:

@@ -15,7 +15,7 @@ from claire.ui import login
 from claire.ui.web import app
 from tests.conftest import Clock
 from tests.ui.web import believable
-from tests.ui.web.chromium import EXECUTABLE, TIMEOUT_MS, Eyes, follow_link
+from tests.ui.web.chromium import EXECUTABLE, TIMEOUT_MS, Eyes, follow_link, visit
 from tests.ui.web.served import Server, running
 
 
@@ -84,7 +84,7 @@ def chromium() -> Iterator[Any]:
     if EXECUTABLE is None:
         pytest.skip("no Chromium here: apt-get install chromium, or set CLAIRE_CHROMIUM")
     with sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=EXECUTABLE, args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=EXECUTABLE, args=["--no-sandbox"], timeout=TIMEOUT_MS)
         yield browser
         browser.close()
 
@@ -97,9 +97,8 @@ def eyes() -> Eyes:
 @pytest.fixture
 def tab(chromium: Any, site: Site, eyes: Eyes) -> Iterator[Any]:
     """A signed-in tab; the test fails if a page logged an error or asked another host for anything."""
-    with chromium.new_context(reduced_motion="reduce") as context:
+    with visit(chromium, reduced_motion="reduce") as context:
         made = context.new_page()
-        made.set_default_timeout(TIMEOUT_MS)
         eyes.watch(made, site.server.origin)
         follow_link(made, site.node, site.server.origin)
         yield made

@@ -12,7 +12,7 @@ from typing import Any
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-TIMEOUT_S = 10
+TIMEOUT_S = 120
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def kept_in(lines: list[str]) -> logging.Logger:
 
 
 @contextlib.contextmanager
-def running(make: Callable[[int], Any], *, read_timeout: float = 5) -> Iterator[Server]:
+def running(make: Callable[[int], Any], *, read_timeout: float = 120) -> Iterator[Server]:
     """Serve `make(port)` from a thread of its own until the block ends."""
     listening = socket.create_server(("127.0.0.1", 0))
     server = Server(listening.getsockname()[1], [])

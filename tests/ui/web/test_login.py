@@ -147,7 +147,7 @@ def test_w9_another_user_of_this_host_gets_nothing(site: Site) -> None:
     for folder in home.folders:
         assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700, folder
     argv = [sys.executable, "-c", AS_NOBODY, f"{site.server.origin}/", *private]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["refused"] * len(private) + ["401"], done.stderr
 
 
@@ -191,5 +191,5 @@ def test_w9_a_cookie_is_of_no_use_to_another_user(site: Site) -> None:
     stolen = f"{login.cookie_name(site.server.port)}={sign_in(site.node)}"
     for uid, status in (("0", "200"), ("65534", "401")):
         argv = [sys.executable, "-c", WITH_OUR_COOKIE, f"{site.server.origin}/", stolen, uid]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
         assert done.stdout.strip() == status, done.stderr

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.ui.web.chromium import SCHEMES, WIDTHS, Eyes
+from tests.ui.web.chromium import SCHEMES, WIDTHS, Eyes, visit
 from tests.ui.web.conftest import Site
 from tests.ui.web.served import running
 
@@ -100,7 +100,7 @@ def test_browser_everything_is_reached_by_tab_and_shows_it(tab: Any, site: Site)
 
 def test_browser_reads_without_javascript(chromium: Any, site: Site) -> None:
     cookie = {"name": f"claire-{site.server.port}", "value": site.cookie, "url": site.server.origin}
-    with chromium.new_context(java_script_enabled=False) as context:
+    with visit(chromium, java_script_enabled=False) as context:
         context.add_cookies([cookie])
         tab = context.new_page()
         for path in site.paths():
@@ -144,7 +144,7 @@ def test_w2_a_page_elsewhere_attacks_in_a_signed_in_browser(chromium: Any, site:
         await HTMLResponse(ATTACK.format(victim=site.server.origin))(scope, receive, send)
 
     before = site.events()
-    with running(lambda port: hostile) as elsewhere, chromium.new_context() as context:
+    with running(lambda port: hostile) as elsewhere, visit(chromium) as context:
         cookie = {
             "name": f"claire-{site.server.port}",
             "value": site.cookie,
@@ -177,7 +177,7 @@ def test_w5_hostile_text_runs_nothing(chromium: Any, make_node: Any, clock: Any,
 
     node = make_node("poisoned")
     fill(node, clock, poison)
-    with running(lambda port: app(node, port=port)) as server, chromium.new_context() as context:
+    with running(lambda port: app(node, port=port)) as server, visit(chromium) as context:
         site = Site(node, server, sign_in(node), clock, {})
         context.add_cookies([{"name": f"claire-{server.port}", "value": site.cookie, "url": server.origin}])
         tab = context.new_page()
