@@ -38,6 +38,7 @@ def run_node(home: Home, settings: Settings, say: Say, *, sign_in: bool = False)
     with Node(home, progress=lambda folded: say(f"upgrading: {folded:,} events read")) as node, alone(home):
         if node.read_only is not None:
             raise node.read_only
+        forget_urls(home)  # of one that was killed
         with node.reading() as db:
             backup.whole(db, home.database, CHECK_S_MAX)
         asyncio.run(Daemon(node, settings, say).run(sign_in))

@@ -3,12 +3,15 @@
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from claire.config import Home
 from claire.node.errors import Refused
+
+TRIES_MAX, TRY_S = 50, 0.01  # of taking the lock: who only asks for it holds it for a moment
 
 
 @contextmanager
@@ -16,25 +19,38 @@ def alone(home: Home) -> Iterator[None]:
     """Hold node.lock, or Refused; the lock ends with the process, however that ends."""
     fd = os.open(home.node_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise Refused(
-            f"claire node runs already for {home.data} (pid {read_urls(home).get('pid', '?')})",
-            "end that one first, or set another CLAIRE_HOME",
-        ) from None
-    else:
+        if not _taken(fd):
+            raise Refused(
+                f"claire node runs already for {home.data} (pid {read_urls(home).get('pid', '?')})",
+                "end that one first, or set another CLAIRE_HOME",
+            )
         yield
     finally:
         os.close(fd)
 
 
+def _taken(fd: int) -> bool:
+    for _ in range(TRIES_MAX):
+        with suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(TRY_S)
+    return False
+
+
 def is_running(home: Home) -> bool:
     """True while a daemon holds the lock."""
     try:
-        with alone(home):
-            return False
-    except Refused:
+        fd = os.open(home.node_lock, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: those who ask do not take each other for a daemon
+    except BlockingIOError:
         return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def write_urls(home: Home, urls: dict[str, Any]) -> None:
