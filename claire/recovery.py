@@ -14,24 +14,27 @@ from claire.node.node import Node
 from claire.node.rows import Row
 
 BATCH_EVENTS = 2_000
+RECOVERING = "recovering"  # in `meta`: the damaged file, until all that can be read of it is here
 LOST = "on another host: claire peer invite; here: claire init, then claire peer join; its log comes back from there"
 
 
 def recover(home: Home, name: str, now_ms: int) -> Row:
     """Keep the damaged file aside, rebuild. `name` is what the node is called if nothing of it can be read."""
     from claire.runtime import alone
-    from claire.wiring import sync_now
+    from claire.sync.once import sync_now
 
     if not os.path.exists(home.database):
         raise Refused(f"there is no database at {home.database}", LOST)
     key = identity.load(home.key_file)
     with alone(home):
         if is_sound(home):
-            raise Refused("the database is in order; there is nothing to recover", "claire doctor")
-        with store.words(home.database):
-            aside = backup.set_aside(home.database, "damaged", now_ms)
-            store.create(home.database, key.machine_id, key.public_key.hex(), name)
+            aside = _unfinished(home)
+        else:
+            with store.words(home.database):
+                aside = backup.set_aside(home.database, "damaged", now_ms)
+                store.create(home.database, key.machine_id, key.public_key.hex(), name)
         with Node(home) as node:
+            _remember(node, aside)
             salvaged = _salvage(node, aside)
             if not _announced(node):
                 members.announce(node, name, [], "")
@@ -39,6 +42,7 @@ def recover(home: Home, name: str, now_ms: int) -> Row:
             with node.writing() as tx:
                 # Own events that come back are what recovering is; a flipped bit is no forger.
                 tx.db.execute("DELETE FROM alarms")
+                tx.db.execute("DELETE FROM meta WHERE key = ?", (RECOVERING,))
                 (events,) = tx.db.execute("SELECT count(*) FROM events").fetchone()
     return {"id": key.machine_id, "kept": aside, "salvaged": salvaged, "events": events, "peers": peers}
 
@@ -52,6 +56,21 @@ def is_sound(home: Home) -> bool:
             return log.recount(db) == stored
     except StorageError:
         return False
+
+
+def _remember(node: Node, aside: str) -> None:
+    """A recovery takes long: cut short, it goes on from the same file when asked again."""
+    with node.writing() as tx:
+        tx.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (RECOVERING, aside))
+
+
+def _unfinished(home: Home) -> str:
+    """The damaged file of a recovery that was cut short; Refused where there was none."""
+    with Node(home) as node, node.reading() as db:
+        row = db.execute("SELECT value FROM meta WHERE key = ?", (RECOVERING,)).fetchone()
+    if row is None:
+        raise Refused("the database is in order; there is nothing to recover", "claire doctor")
+    return str(row[0])
 
 
 def _announced(node: Node) -> bool:

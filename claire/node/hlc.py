@@ -47,8 +47,7 @@ def tick(newest_own: str | None, newest_seen: str | None, now_ms: int, machine_i
     wall, counter = now_ms, 0
     if newest_seen is not None and newest_seen < horizon(now_ms):
         wall, counter = _after(wall, counter, newest_seen)
-    if newest_own is not None:
-        wall, counter = _after(wall, counter, newest_own)
+    wall, counter = _after(wall, counter, newest_own or start(machine_id))
     return encode(wall, counter, machine_id)
 
 

@@ -70,12 +70,19 @@ def decode_signature(text: str) -> bytes | None:
 
 
 def create(path: str, entropy: bytes) -> Identity:
-    """Write a new key file (0600) and return its identity; FileExistsError if there is one."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "w") as file:
+    """Write a new key file (0600), whole or not at all, and return its identity; FileExistsError if there is one."""
+    unfinished = f"{path}.new"
+    with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(entropy.hex() + "\n")
         file.flush()
         os.fsync(file.fileno())
+    os.link(unfinished, path)
+    os.unlink(unfinished)
+    folder = os.open(os.path.dirname(path), os.O_RDONLY)
+    try:
+        os.fsync(folder)  # a node that has lost its key to a power cut would be nobody
+    finally:
+        os.close(folder)
     return Identity(entropy)
 
 

@@ -1,7 +1,6 @@
 """The node: one log, one door in. `writing` is for what happened here, `receive` for what a peer sent; both append
 and fold in one transaction."""
 
-import fcntl
 import os
 import sqlite3
 import threading
@@ -261,18 +260,9 @@ class Node:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """The one writer of this database, among threads and processes.
-
-        The file lock makes writers queue instead of failing busy, and keeps two connections from writing and
-        checkpointing at once, which SQLite before 3.51.3 can corrupt a database by.
-        """
-        with self._writer_lock:
-            fd = os.open(self.home.write_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX)
-                yield
-            finally:
-                os.close(fd)
+        """The one writer of this database, among threads and processes."""
+        with self._writer_lock, store.locked(self.home.write_lock):
+            yield
 
     def _ring(self) -> None:
         """Tell a running daemon that there is something new; one that is not there polls or does not care."""

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 
 from claire.config import Home
-from claire.node import identity, log, members, store
+from claire.node import backup, identity, log, members, store
 from claire.node.node import Node, wall_ms
 
 
@@ -17,25 +17,28 @@ def init(
 ) -> Node:
     """Make what is missing and open the node; what is there stays as it is. Running it again changes nothing.
 
-    A database without its key, or a key without its database, is never papered over: the one may be in a backup.
+    A database without its key is not papered over: the key may be in a backup. A key without its database gets a new
+    one, into which peers bring back what the node wrote.
     """
     for folder in home.folders:
         with store.words(folder):
             os.makedirs(folder, mode=0o700, exist_ok=True)
-    if os.path.exists(home.database):
-        node = Node(home, now_ms=now_ms, entropy=entropy)
-        with node.reading() as db:
-            begun = log.newest_own(db, node.machine_id) is not None
-        if not begun:  # the first run was cut short
-            members.announce(node, name, [], "")
-        return node
-    with store.words(home.key_file):
-        key = (
-            identity.load(home.key_file)
-            if os.path.exists(home.key_file)
-            else identity.create(home.key_file, entropy(identity.KEY_BYTES))
-        )
-    store.create(home.database, key.machine_id, key.public_key.hex(), name)
+    with store.words(home.data), store.locked(home.write_lock):
+        if not os.path.exists(home.database):
+            _make(home, name, now_ms(), entropy)
     node = Node(home, now_ms=now_ms, entropy=entropy)
-    members.announce(node, name, [], "")
+    with node.reading() as db:
+        begun = log.newest_own(db, node.machine_id) is not None
+    if not begun:  # this is the first run, or the first one was cut short
+        members.announce(node, name, [], "")
     return node
+
+
+def _make(home: Home, name: str, now_ms: int, entropy: Callable[[int], bytes]) -> None:
+    """The key, where there is none, and the database."""
+    if not os.path.exists(home.key_file):
+        identity.create(home.key_file, entropy(identity.KEY_BYTES))
+    key = identity.load(home.key_file)
+    # Of a database that is gone the -wal may still be there: SQLite would play it into the new one.
+    backup.set_aside(home.database, "gone", now_ms)
+    store.create(home.database, key.machine_id, key.public_key.hex(), name)

@@ -16,7 +16,9 @@ import pytest
 from claire import checks, doctor, recovery
 from claire.config import Home, Settings
 from claire.node import backup, log, members, projects, salvage, setup, tasks
+from claire.node.admit import Receipt
 from claire.node.errors import NewerSchema, Refused, StorageError, UsageError
+from claire.node.event import Event
 from claire.node.fold import Fold
 from claire.node.node import Node
 from claire.node.schema import SCHEMA_VERSION
@@ -231,7 +233,7 @@ def test_d5_a_damaged_database_is_noticed_kept_and_ends_equal_to_a_peer(
     assert not recovery.is_sound(home) or damage is flip  # a flipped bit may fall into unused space
     if recovery.is_sound(home):
         return
-    monkeypatch.setattr("claire.wiring.sync_now", lambda node, _peer: meet(node, b) or [])
+    monkeypatch.setattr("claire.sync.once.sync_now", lambda node, _peer: meet(node, b) or [])
     row = recovery.recover(home, "a", Clock()())
     assert Path(row["kept"]).read_bytes() == broken
     with Node(home) as healed:
@@ -299,6 +301,28 @@ def levels(home: Home, *, fix: bool = False) -> dict[str, str]:
 def test_d5_recover_leaves_a_sound_database_alone(node: Node) -> None:
     with pytest.raises(Refused, match="in order"):
         recovery.recover(node.home, "alpha", 0)
+
+
+def test_d5_a_recovery_that_is_cut_goes_on_when_asked_again(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(node)
+    stored = titles(node)
+    home = checkpointed(node)
+    Path(home.database).write_bytes(b"no header".ljust(100, b"\0") + Path(home.database).read_bytes()[100:])
+    receive = Node.receive
+
+    def cut(node: Node, events: list[Event]) -> Receipt:
+        receive(node, events[:10])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Node, "receive", cut)
+    with pytest.raises(KeyboardInterrupt):
+        recovery.recover(home, "alpha", 0)
+    monkeypatch.setattr(Node, "receive", receive)
+    recovery.recover(home, "alpha", 1)
+    with Node(home) as recovered:
+        assert titles(recovered) == stored
+    with pytest.raises(Refused, match="in order"):
+        recovery.recover(home, "alpha", 2)
 
 
 def test_d5_a_lost_database_comes_back_from_a_peer(tmp_path: Path) -> None:

@@ -37,6 +37,11 @@ def test_a_stamp_is_above_what_it_has_seen() -> None:
     assert hlc.tick(None, seen, 1_000_000_000, MACHINES[0]) == hlc.encode(1_000_050_000, 8, MACHINES[0])
 
 
+def test_the_first_stamp_is_after_the_start_whatever_the_clock_says() -> None:
+    """Peers ask for what comes after the start."""
+    assert hlc.tick(None, None, -5, MACHINES[0]) > hlc.start(MACHINES[0])
+
+
 def test_a_full_counter_carries_into_the_wall() -> None:
     full = hlc.encode(1_000_000_000, hlc.COUNTER_MAX, MACHINES[0])
     assert hlc.tick(full, None, 1_000_000_000, MACHINES[0]) == hlc.encode(1_000_000_001, 0, MACHINES[0])

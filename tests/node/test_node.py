@@ -9,12 +9,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from claire.config import Home
-from claire.node import hlc, log, projects, setup, store, tasks
+from claire.node import hlc, log, members, projects, setup, store, tasks
 from claire.node.errors import Corrupt, NewerSchema, NoDatabase, Refused, StorageError, UsageError
 from claire.node.node import Node
 from claire.node.schema import PROJECTIONS
@@ -163,6 +164,56 @@ def test_init_is_idempotent_and_private(tmp_path: Path) -> None:
     modes = {path: os.stat(path).st_mode & 0o777 for path in (*home.folders, home.key_file, home.database)}
     assert set(modes.values()) == {0o700, 0o600}
     assert modes[home.key_file] == modes[home.database] == 0o600
+
+
+def test_init_goes_on_where_it_was_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the key has its name, before the database has it, before the first event."""
+    home = Home.from_env({"CLAIRE_HOME": str(tmp_path / "a")})
+
+    def cut(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    for module, name in ((os, "fsync"), (os, "link"), (os, "rename"), (members, "announce")):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(module, name, cut)
+            setup.init(home, "alpha")
+    with setup.init(home, "alpha") as node:
+        sound(node)
+        with node.reading() as db:
+            assert db.execute("SELECT count(*) FROM events").fetchone() == (1,)
+
+
+def test_two_first_runs_at_once_make_one_node(tmp_path: Path) -> None:
+    home = Home.from_env({"CLAIRE_HOME": str(tmp_path / "a")})
+    with ThreadPoolExecutor() as threads:
+        nodes = list(threads.map(lambda _: setup.init(home, "alpha"), range(4)))
+    assert len({node.machine_id for node in nodes}) == 1
+    sound(nodes[0])
+    for node in nodes:
+        node.close()
+
+
+def test_what_a_removed_database_left_is_not_played_into_the_next(node: Node, tmp_path: Path) -> None:
+    """`rm claire.db` after a kill -9 leaves its -wal."""
+    fill(node, 400)
+    node._writer.execute("PRAGMA wal_checkpoint(RESTART)")
+    fill(node, 3)
+    wal = Path(node.home.database + "-wal").read_bytes()
+    node.close()
+    os.remove(node.home.database)
+    Path(node.home.database + "-wal").write_bytes(wal)
+    with setup.init(node.home, "alpha") as new:
+        sound(new)
+        with new.reading() as db:
+            assert projects.list_projects(db) == []
+    (kept,) = Path(node.home.data).glob("claire.db.gone-*-wal")
+    assert kept.read_bytes() == wal
+
+
+def fill(node: Node, count: int) -> None:
+    with node.writing() as tx:
+        for n in range(count):
+            tx.record(projects.ProjectCreated(node.new_id(), f"p{n}", goal="x" * 100))
 
 
 def test_no_database(tmp_path: Path) -> None:
