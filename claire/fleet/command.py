@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -48,15 +49,18 @@ def run(
             return subprocess.CompletedProcess(argv, process.returncode, out, err)
         except subprocess.TimeoutExpired:
             data = b""
-    _end(process)
+    end(process)
     raise NoAnswer("ended with the node" if stopping() else f"no answer in {timeout_s:g} s")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Asked before it is killed, so that it can close what it holds."""
-    os.killpg(process.pid, signal.SIGINT)
-    try:
-        process.communicate(timeout=LAST_WORDS_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+def end(process: subprocess.Popen[bytes]) -> None:
+    """With whatever it started; asked before it is killed, so that it can close what it holds."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended already
+            os.killpg(process.pid, number)
+        try:
+            process.communicate(timeout=LAST_WORDS_S)
+            return
+        except subprocess.TimeoutExpired:
+            continue
+    process.communicate()

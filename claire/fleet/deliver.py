@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from claire.config import Home
-from claire.fleet import keystrokes, remote
+from claire.fleet import keystrokes, rclaude, remote
 from claire.fleet.keystrokes import Typist
 from claire.fleet.message import message
 from claire.fleet.obstacles import Obstacle, Outcome, Result
@@ -162,7 +162,7 @@ class Deliverer:
             return self._settle([(row, Result(Outcome.REFUSED, "only rclaude reaches that host, and it is missing"))])
         if not self._claim(row):
             return []
-        where = {"session": send.session_id, "host": row["host"] or "", "tmux_name": row["tmux_name"] or ""}
+        where = rclaude.where({**row, "id": send.session_id})
         return self._settle([(row, self.rclaude(where, send.text))])
 
     def _claim(self, row: Row) -> bool:

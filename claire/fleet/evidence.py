@@ -33,6 +33,10 @@ class Evidence:
             self._paths[session_id], self._tails[session_id] = path, tail
         return tail
 
+    def path(self, session_id: str) -> str:
+        """Where the tail came from."""
+        return str(self._paths.get(session_id, ""))
+
     def forget(self, keep: set[str]) -> None:
         for session_id in set(self._tails) - keep:
             del self._tails[session_id], self._paths[session_id]

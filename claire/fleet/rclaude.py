@@ -20,7 +20,8 @@ from claire.fleet import command, foreign
 from claire.fleet.claude import BACKGROUND_KINDS, SESSION_ID
 from claire.fleet.obstacles import Outcome, Result
 from claire.fleet.state import State, from_registry
-from claire.node.errors import UsageError
+from claire.node.errors import ClaireError, UsageError
+from claire.node.rows import Row
 from claire.node.sessions import BACKGROUND
 
 ROWS_MAX = 2_000
@@ -132,6 +133,25 @@ def send(spoken: Contract, env: Mapping[str, str], where: Mapping[str, str], tex
     if done.returncode == 2:
         return Result(Outcome.REFUSED, f"rclaude: {_first_line(done.stderr) or 'usage'}")
     return SENT.get(done.returncode, Result(Outcome.UNVERIFIED, f"rclaude send: exit {done.returncode}"))
+
+
+def triage(
+    spoken: Contract, env: Mapping[str, str], where: Mapping[str, str], stopping: Callable[[], bool] = command.never
+) -> str:
+    """What it prints about one session. ClaireError says why there is nothing."""
+    argv = [_filled(word, where) for word in spoken.triage]
+    try:
+        done = _run(spoken, "triage", argv, env, stopping=stopping)
+    except (OSError, command.NoAnswer) as error:
+        raise ClaireError(f"rclaude triage: {_words(error)}") from None
+    if done.returncode != 0:
+        raise ClaireError(f"rclaude triage: exit {done.returncode} {_first_line(done.stderr)}".rstrip())
+    return done.stdout
+
+
+def where(row: Row) -> dict[str, str]:
+    """What a template may name of a session."""
+    return {"session": row["id"], "host": row["host"] or "", "tmux_name": row["tmux_name"] or ""}
 
 
 def _filled(word: str, where: Mapping[str, str]) -> str:

@@ -108,7 +108,7 @@ async def run(node: Node, env: Mapping[str, str], stop: asyncio.Event, *, pass_s
                 ask = partial(rclaude.sessions, spoken, env, stopping)
                 group.create_task(_repeat(lambda: heard.append(ask()), lambda: (), stop, ELSEWHERE_S))
             if chosen.enabled:
-                triager = Triager(node, env, chosen, stopping)
+                triager = Triager(node, env, chosen, stopping, spoken)
                 group.create_task(_repeat(triager.triage_one, lambda: (), stop, TRIAGE_S))
     finally:
         ending.set()

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from claire.fleet.rclaude import Contract
 from claire.fleet.triage import Settings
 from claire.fleet.triager import Triager
 from claire.node import sessions, updates
 from claire.node.node import Node
 from claire.node.sessions import Observation
 
+THERE = "99999999-2222-3333-4444-555555555555"
 UUID = "11111111-2222-3333-4444-555555555555"
 NOW_MS = 1_790_000_000_000
 
@@ -92,3 +94,46 @@ def test_a_failure_is_not_tried_again_and_again(desk: Desk) -> None:
     assert [triager.triage_one() for _ in range(3)] == [True, False, False]
     with desk.node.reading() as db:
         assert updates.list_updates(db) == []
+
+
+def test_sessions_of_another_config_home_too(desk: Desk) -> None:
+    desk.env["CLAUDE_CONFIG_DIR"] = "/none"
+    triager = Triager(desk.node, desk.env, desk.settings())
+    assert not triager.triage_one()
+    with desk.node.writing() as tx:
+        home = str(desk.root / "config")
+        tx.db.execute("INSERT INTO claude_processes VALUES (7, '1', ?, ?)", (UUID, home))
+    assert triager.triage_one()
+
+
+def rclaude(desk: Desk, script: str) -> Contract:
+    """A session that only rclaude can see, and an rclaude."""
+    seen = Observation(session_uuid=THERE, host="web1", tmux_name="api", state="idle", source="rclaude", since_ms=1)
+    sessions.observe(desk.node, [seen])
+    program = desk.root / "rclaude"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {desk.root}/asked\n{script}\n')
+    program.chmod(0o755)
+    return Contract(triage=(str(program), "triage", "--json", "{target}"))
+
+
+def test_sessions_elsewhere_are_triaged_by_rclaude(desk: Desk) -> None:
+    told = json.dumps({"priority": 1, "summary": "stuck on a merge", "state": "idle"})
+    spoken = rclaude(desk, f"echo '{told}'")
+    triager = Triager(desk.node, desk.env, desk.settings(cost_usd=0), spoken=spoken)
+    assert [triager.triage_one() for _ in range(3)] == [True, True, False]
+    with desk.node.reading() as db:
+        assert sessions.find(db, THERE)["last_triage"] == "stuck on a merge (idle, priority 1)"
+    assert (desk.root / "asked").read_text() == "triage --json web1:api\n"
+    assert triager.spent_usd() == pytest.approx(0.001)
+
+
+def test_an_rclaude_that_fails_is_not_asked_again_and_again(desk: Desk) -> None:
+    desk.observe("working")
+    triager = Triager(desk.node, desk.env, desk.settings(), spoken=rclaude(desk, "echo no such verb >&2; exit 2"))
+    assert [triager.triage_one() for _ in range(2)] == [True, False]
+
+
+def test_without_rclaude_they_are_left_alone(desk: Desk) -> None:
+    desk.observe("working")
+    rclaude(desk, "exit 1")
+    assert not Triager(desk.node, desk.env, desk.settings()).triage_one()

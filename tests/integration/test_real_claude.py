@@ -203,6 +203,6 @@ def test_real_claude_triage_is_no_session(real: Real, tmp_path: Path) -> None:
         return False
 
     env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    verdict = triage.run(triage.Settings(), real.node.home, env, "text", look)
-    assert (verdict.needs, verdict.summary) == ("review", "is done")
+    verdict = triage.run(triage.Settings(), real.node.home, env, "text", {}, look)
+    assert verdict.line == "is done (needs review, priority 2)"
     assert set(seen) == {1}
