@@ -36,6 +36,7 @@ def write(node: "Node", path: str, since_ms: int) -> int:
         ]
     )
     count = 0
+    os.close(os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
     with node.reading() as db, parquet.ParquetWriter(f"{path}.new", schema, compression="zstd") as file:
         names = members.names(db)
         events = log.in_stamp_order(db, (f"{since_ms:013d}", "") if since_ms else log.FIRST)

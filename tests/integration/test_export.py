@@ -51,6 +51,7 @@ def test_the_questions_of_the_docs_have_answers(node: Node, clock: Clock, tmp_pa
         clock.now_ms += minutes * 60_000
     tasks.set_status(node, slow, "done")
     count = parquet.write(node, str(tmp_path / "log.parquet"), 0)
+    assert (tmp_path / "log.parquet").stat().st_mode & 0o777 == 0o600
     text = (ROOT / "docs" / "analytics.md").read_text()
     asked = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
     done, waiting = (sql.replace("log.parquet", str(tmp_path / "log.parquet")) for sql in asked)
