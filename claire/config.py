@@ -76,7 +76,7 @@ def _xdg(env: Mapping[str, str], name: str, default: str) -> str:
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`claire.toml`; every field may be given by environment too, as CLAIRE_HOST, CLAIRE_SYNC_PORT and so on."""
+    """`claire.toml`; name, hosts and ports may be given by environment too, as CLAIRE_HOST or CLAIRE_SYNC_PORT."""
 
     name: str = ""
     host: str = "127.0.0.1"

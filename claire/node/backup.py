@@ -66,7 +66,10 @@ def restore(home: Home, path: str, now_ms: int) -> Row:
     """
     if not os.path.isfile(path):
         raise NotFound(f"there is no backup at {path}")
-    machine_id, events = _checked(path)
+    try:
+        machine_id, events = _checked(path)
+    except Corrupt as error:
+        raise Corrupt(error.message, "take another backup") from None  # what is here may be in order
     with store.words(home.database):
         for folder in home.folders:
             os.makedirs(folder, mode=0o700, exist_ok=True)

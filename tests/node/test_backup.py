@@ -92,8 +92,9 @@ def test_what_cannot_be_restored_is_said_and_nothing_touched(make_node: Callable
     for damage, error in ((lambda b: b[:5000], Corrupt), (lambda b: b"", Corrupt), (newer, NewerSchema)):
         bad = tmp_path / "bad.db"
         bad.write_bytes(damage(Path(path).read_bytes()))
-        with pytest.raises(error):
+        with pytest.raises(error) as caught:
             backup.restore(other.home, str(bad), 0)
+        assert "recover" not in caught.value.hint  # it is the backup that is damaged, not what is here
     sound(one)
     sound(other)
 

@@ -61,16 +61,7 @@ class Context:
 
     @property
     def wiring(self) -> ModuleType:
-        """claire.wiring, what the network and the fleet can do for a command:
-
-        pull(node) -> row: look at this host's sessions, record what changed; recorded, problems, notes
-        deliver(node) -> rows: type what is due on this host; id, session_uuid, outcome, why
-        change_hooks(home, install, dry_run) -> rows: path, changed, diff; hook_status(home) -> rows
-        sync_now(node, peer or None) -> rows: name, state ('in sync', 'behind', ...), sent, received, behind, why
-        invite(node) -> row: line, addresses; join(node, line) -> row of the member joined
-        run_node(home, settings, note): the daemon, until it is told to end
-        open_dashboard(home, settings, note) -> url, or None after a dashboard that ran here has ended
-        """
+        """claire.wiring: what a command may ask of the network, the fleet and the daemon."""
         return self._wiring()
 
     @property

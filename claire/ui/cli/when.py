@@ -5,19 +5,23 @@ from __future__ import annotations
 from datetime import datetime, timedelta, tzinfo
 
 from claire.node.errors import UsageError
+from claire.node.hlc import WALL_MS_MAX
 
 UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 AGO_DIGITS_MAX = 6
 
 
 def moment(said: str, now_ms: int, zone: tzinfo | None = None) -> int:
-    """Unix milliseconds of what was said, in the reader's own time zone where the text names none."""
+    """Unix milliseconds of what was said, in the reader's own time zone where the text names none.
+
+    Nothing is before 1970 or after the last stamp there can be.
+    """
     text = said.strip().lower()
     if (ago_ms := _length(text)) is not None:
-        return now_ms - ago_ms
+        return max(0, now_ms - ago_ms)
     now = datetime.fromtimestamp(now_ms / 1000).astimezone(zone)
     try:
-        return int(_calendar(text, now).timestamp() * 1000)
+        return min(max(0, int(_calendar(text, now).timestamp() * 1000)), WALL_MS_MAX)
     except (ValueError, OverflowError):
         raise UsageError(f"{said!r} is not a time", "2h, 7d, 9:00, yesterday, 2026-11-22 or 2026-11-22T09:00") from None
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claire.node.errors import UsageError
+from claire.node.hlc import WALL_MS_MAX
 from claire.ui.cli.when import moment
 
 NOW = datetime(2026, 11, 22, 12, 30, 15, tzinfo=UTC)
@@ -35,6 +36,11 @@ NOW = datetime(2026, 11, 22, 12, 30, 15, tzinfo=UTC)
 def test_moment(said: str, meant: str) -> None:
     ms = moment(said, int(NOW.timestamp() * 1000), UTC)
     assert datetime.fromtimestamp(ms / 1000, UTC).isoformat().removesuffix("+00:00") == meant
+
+
+@pytest.mark.parametrize("said", ["9999-12-31", "0001-01-02", "999999w"])
+def test_a_moment_is_one_that_a_stamp_can_have(said: str) -> None:
+    assert 0 <= moment(said, int(NOW.timestamp() * 1000), UTC) <= WALL_MS_MAX
 
 
 @given(st.text(max_size=12))
