@@ -10,10 +10,12 @@ from hypercorn.asyncio import run as hypercorn_run
 from hypercorn.asyncio import serve
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.config import Config, Sockets
+from hypercorn.typing import LifespanState
 
 from claire.crowd import Attentive, Crowd, counted, room
 from claire.node.errors import UsageError
 from claire.sync.discovery import url_for
+from claire.ui.caller import CONNECTION
 
 GRACE_S = 1.0  # what Hypercorn gives open requests when we stop
 KEEP_ALIVE_S = 30.0  # above the client's 20 s; also what a head that drips in may take
@@ -43,14 +45,19 @@ def url_of_socket(sock: socket.socket, scheme: str = "http") -> str:
 
 
 class _Connection(TCPServer):
-    """Hypercorn's, but it ends when the client has gone: 0.18 keeps socket and task until the idle time is over."""
+    """Hypercorn's, but what is learnt of a connection is kept with it, and it ends when the client has gone: 0.18 keeps
+    socket and task until the idle time is over."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.state = LifespanState({**self.state, CONNECTION: {}})
 
     async def _read_data(self) -> None:
         await super()._read_data()
         await self.idle_task.stop()
 
 
-hypercorn_run.TCPServer = _Connection  # type: ignore[attr-defined]  # no other way
+hypercorn_run.TCPServer = _Connection  # type: ignore[attr-defined, assignment]  # no other way
 
 
 class _Config(Config):

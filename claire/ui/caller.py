@@ -8,7 +8,9 @@ import os
 import socket
 import sys
 from ipaddress import ip_address
+from typing import Any
 
+CONNECTION = "claire.connection"  # in the state of an ASGI scope: a dict that lives as long as the connection
 ROOT = 0
 TABLES = {4: "/proc/net/tcp", 6: "/proc/net/tcp6"}
 UID_COLUMN, INODE_COLUMN = 7, 9
@@ -16,14 +18,22 @@ UID_COLUMN, INODE_COLUMN = 7, 9
 Address = tuple[str, int]
 
 
-def is_another_user(client: Address | None, server: Address | None) -> bool:
-    """True if the kernel says that neither we nor root hold the client's end, or that nobody does any more."""
+def is_another_user(scope: dict[str, Any]) -> bool:
+    """True if the kernel says that neither we nor root hold the client's end, or that nobody does any more.
+
+    Whose a connection is cannot change, so the kernel is asked once for each: it takes milliseconds to walk the table
+    of all connections there could be.
+    """
+    client, server = scope.get("client"), scope.get("server")
     if client is None or server is None:
         return False
     ip = ip_address(client[0].partition("%")[0])
     if not ip.is_loopback or not os.path.exists(TABLES[ip.version]):
         return False  # from another host, or this is not Linux
-    return _uid(TABLES[ip.version], client, server) not in (ROOT, os.getuid())
+    known = scope.get("state", {}).get(CONNECTION, {})
+    if known.get("uid") is None:
+        known["uid"] = _uid(TABLES[ip.version], client, server)
+    return known["uid"] not in (ROOT, os.getuid())
 
 
 def _uid(path: str, client: Address, server: Address) -> int | None:

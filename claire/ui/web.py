@@ -129,10 +129,10 @@ def app(node: "Node", *, port: int, origins: Sequence[str] = (), measures: metri
     async def signed_in(scope: dict[str, Any]) -> bool:
         if scope["path"] == metrics.PATH and (token := dict(scope["headers"]).get(b"authorization")):
             return await asyncio.to_thread(metrics.has_token, node, token)
-        cookie = login.cookie_of(scope["headers"], port)
-        if not await asyncio.to_thread(login.known, node, cookie):
-            return False
-        return not await asyncio.to_thread(is_another_user, scope.get("client"), scope.get("server"))
+        return await asyncio.to_thread(may_enter, scope)
+
+    def may_enter(scope: dict[str, Any]) -> bool:
+        return login.known(node, login.cookie_of(scope["headers"], port)) and not is_another_user(scope)
 
     inner = Starlette(
         routes=[*routes(node, port), Route(metrics.PATH, metrics.endpoint(node, measures), methods=["GET"])],
@@ -258,7 +258,7 @@ async def sign_in_page(request: Request) -> Response:
 
 def sign_in(node: "Node", port: int) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        if await run_in_threadpool(is_another_user, request.scope.get("client"), request.scope.get("server")):
+        if await run_in_threadpool(is_another_user, dict(request.scope)):
             raise Refused("This connection is another user's.")  # who could spend our codes by guessing
         form = read_form(await request.body())
         cookie = await run_in_threadpool(login.redeem, node, "".join(form.get("code", [])))
