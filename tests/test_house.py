@@ -66,7 +66,9 @@ def imports(path: Path, *, running: bool = False) -> Iterator[str]:
 
 
 def git(*argv: str) -> str:
-    return subprocess.run(["git", *argv], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        ["git", "-c", "safe.directory=*", *argv], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
 
 
 def room_of(path: Path) -> str:

@@ -3,12 +3,14 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +117,14 @@ def waited_s(pid: int) -> float:
         _, waited_ns, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
         return int(waited_ns) / 1e9
     return 0.0
+
+
+@cache
+def may_mount() -> bool:
+    """Root alone is not enough: a container may keep it from that."""
+    probe = ["unshare", "-m", "mount", "-t", "tmpfs", "none", "/tmp"]
+    root = os.geteuid() == 0 and shutil.which("unshare")
+    return bool(root) and subprocess.run(probe, capture_output=True).returncode == 0
 
 
 def pair(inviter: ProcessNode, joiner: ProcessNode) -> None:

@@ -23,7 +23,7 @@ from claire.node.fold import Fold
 from claire.node.node import Node
 from claire.node.schema import SCHEMA_VERSION
 from tests.conftest import Clock, befriend
-from tests.integration.nodes import PATIENCE_S, ProcessNode, equal, pair, until
+from tests.integration.nodes import PATIENCE_S, ProcessNode, equal, may_mount, pair, until
 from tests.node import events as made
 from tests.node.test_node import sound
 
@@ -31,7 +31,7 @@ Make = Callable[..., Node]
 ROOT = Path(__file__).resolve().parents[2]
 NOBODY = 65534
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and other users need root")
+needs_root = pytest.mark.skipif(not may_mount(), reason="mounts and other users need root")
 
 
 def titles(node: Node) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import pty
 import re
@@ -166,23 +167,31 @@ class Live:
         )
         os.close(theirs)
         self.sent = ""
+        self.decoded = codecs.getincrementaldecoder("utf-8")().decode  # a character may come in two parts
 
     def until(self, shows: str) -> str:
         """What was sent since the last time, up to where it shows."""
         before = len(self.sent)
         while shows not in self.sent[before:]:
             assert select.select([self.fd], [], [], TIMEOUT_S)[0], self.sent[before:]
-            self.sent += os.read(self.fd, 65536).decode()
+            self.sent += self.decoded(os.read(self.fd, 65536))
         return self.sent[before:]
 
     def press(self, keys: str) -> None:
         os.write(self.fd, keys.encode())
 
     def end(self) -> int:
-        self.sent += b"".join(_until_closed(self.fd)).decode()
-        code = self.process.wait(TIMEOUT_S)
-        os.close(self.fd)
-        return code
+        self.sent += self.decoded(b"".join(_until_closed(self.fd)))
+        return self.process.wait(TIMEOUT_S)
+
+
+@pytest.fixture
+def watch(env: dict[str, str]) -> Iterator[Live]:
+    made = Live(["watch"], env)
+    yield made
+    made.process.kill()
+    made.process.wait()
+    os.close(made.fd)
 
 
 def _until_closed(fd: int) -> Iterator[bytes]:
@@ -329,8 +338,7 @@ READS_STDIN = re.compile("(?:0|63) 0x0 ")  # read(2) on x86 or ARM
 SCREEN = re.compile(r"\x1b\[(?:\?1049[hl]|\?25[hl]|H|K|J)")
 
 
-def test_c1_watch_is_live_inert_and_leaves_the_terminal_as_it_was(env: dict[str, str]) -> None:
-    watch = Live(["watch"], env)
+def test_c1_watch_is_live_inert_and_leaves_the_terminal_as_it_was(env: dict[str, str], watch: Live) -> None:
     watch.until("OPEN TASKS")
     assert claire(["task", "add", "eeee", "arrives while looking"], env, stdout=subprocess.DEVNULL).returncode == 0
     watch.until("arrives while looking")
@@ -353,16 +361,14 @@ def test_c1_watch_is_live_inert_and_leaves_the_terminal_as_it_was(env: dict[str,
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_c3_a_signal_leaves_watch_and_its_screen(number: int, code: int, env: dict[str, str]) -> None:
-    watch = Live(["watch"], env)
+def test_c3_a_signal_leaves_watch_and_its_screen(number: int, code: int, watch: Live) -> None:
     watch.until("OPEN TASKS")
     watch.process.send_signal(number)
     assert watch.end() == code
     assert watch.sent.endswith("\x1b[?25h\x1b[?1049l")
 
 
-def test_c3_ctrl_z_gives_the_screen_back_and_fg_takes_it_again(env: dict[str, str]) -> None:
-    watch = Live(["watch"], env)
+def test_c3_ctrl_z_gives_the_screen_back_and_fg_takes_it_again(watch: Live) -> None:
     watch.until("OPEN TASKS")
     watch.process.send_signal(signal.SIGTSTP)
     watch.until("\x1b[?1049l")

@@ -1,5 +1,6 @@
 """Slow, many and idle: a node under connections that want nothing goes on answering, and recovers."""
 
+import resource
 import socket
 import sys
 from collections.abc import Iterator
@@ -12,10 +13,14 @@ from claire.crowd import CONNECTIONS_MAX, Crowd
 from tests.integration.nodes import PATIENCE_S, ProcessNode, until
 
 IDLE = 1_000
+DESCRIPTORS = 3 * IDLE
 
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[ProcessNode]:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = most if 0 <= most < DESCRIPTORS else DESCRIPTORS
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))  # a shell often gives 1,024
     made = ProcessNode(tmp_path, "a")
     yield made
     made.kill()

@@ -329,7 +329,7 @@ async def test_p6_a_body_of_a_gigabyte_is_refused_and_not_held(
         head = f"POST {EVENTS_PATH} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: {NDJSON}\r\n"
 
         def declared() -> bytes:
-            with socket.create_connection(("127.0.0.1", port), timeout=10) as wire_:
+            with socket.create_connection(("127.0.0.1", port), timeout=120) as wire_:
                 wire_.sendall(f"{head}Content-Length: {10**9}\r\n\r\n".encode())
                 return wire_.recv(100)
 

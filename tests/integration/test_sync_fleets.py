@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.nodes import ProcessNode, equal, pair, until
+from tests.integration.nodes import ProcessNode, equal, may_mount, pair, until
 
 Make = Callable[[str], ProcessNode]
 FROZEN_S = 60.0
@@ -88,11 +88,7 @@ def sockets(node: ProcessNode) -> int:
     return len(os.listdir(f"/proc/{node.process.pid}/fd"))
 
 
-def can_mount() -> bool:
-    return os.geteuid() == 0
-
-
-@pytest.mark.skipif(not can_mount(), reason="mounting a small disk needs root")
+@pytest.mark.skipif(not may_mount(), reason="mounting a small disk needs root")
 def test_d3_a_full_disk_on_one_side_is_told_and_recovers(make: Make, tmp_path: Path) -> None:
     full = tmp_path / "b" / "data"
     full.mkdir(parents=True)

@@ -97,10 +97,10 @@ async def done(passes: list[Pass], count: int) -> None:
 
 
 async def test_a_hook_report_wakes_the_daemon(node: Node, host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next pass is a minute away, and the registry says nothing new: the report alone is what moves."""
+    """The next pass is an hour away, and the registry says nothing new: the report alone is what moves."""
     passes = watched(monkeypatch)
     pane = await asyncio.to_thread(host.start_idle)
-    async with fleet(node, host, pass_s=60.0):
+    async with fleet(node, host, pass_s=3600.0):
         await until(node, ["idle"])
         await done(passes, 2)
         payload = {"hook_event_name": "StopFailure", "error": "rate_limit", "session_id": pane.session_id}
@@ -114,8 +114,8 @@ async def test_an_rclaude_that_hangs_delays_nobody_here(node: Node, host: FakeHo
     program.write_text("#!/bin/sh\nsleep 600\n")
     program.chmod(0o755)
     Path(node.home.settings_file).write_text("[fleet.rclaude]\ntimeout_s = {list = 600}\n")
-    pane = await asyncio.to_thread(host.start_idle, FAKE_SLOW_SECONDS="20")
-    async with fleet(node, host, pass_s=60.0):
+    pane = await asyncio.to_thread(host.start_idle, FAKE_SLOW_SECONDS="600")
+    async with fleet(node, host, pass_s=3600.0):
         await until(node, ["idle"])
         await asyncio.to_thread(pane.submit, "SLOW x")
         await until(node, ["working"])

@@ -128,7 +128,10 @@ def said(node: ProcessNode, *argv: str) -> str:
 
 
 def may_unshare() -> bool:
-    return subprocess.run(["unshare", "-Urn", "ip", "link"], capture_output=True).returncode == 0
+    try:
+        return subprocess.run(["unshare", "-Urn", "ip", "link"], capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
 
 
 @pytest.mark.skipif(not may_unshare(), reason="needs network namespaces: unshare -Urn, and ip")
