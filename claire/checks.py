@@ -78,6 +78,8 @@ def settings(home: Home, env: Mapping[str, str]) -> Iterator[Check]:
 
 
 def key(home: Home) -> Check:
+    if not os.path.exists(home.key_file) and not os.path.exists(home.database):
+        return Check("key", BAD, "there is no node here yet", "claire init")
     try:
         found = identity.load(home.key_file)
     except ClaireError as error:
@@ -127,6 +129,9 @@ def daemon(home: Home, env: Mapping[str, str]) -> Iterator[Check]:
     yield Check("daemon", NOTE, "does not run: no dashboard, no exchange by itself", "claire service install")
     try:
         chosen = Settings.load(home, env)
+    except ClaireError:
+        return  # said under `settings`
+    try:
         listen(chosen.host, chosen.port, "--port").close()
     except ClaireError as error:
         yield Check("port", BAD, error.message, error.hint)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from claire.node.errors import StorageError
 
 KEY_BYTES = 32
-_HINT = "restore the key file from where you keep it, or run `claire doctor`"
+_HINT = "put it back from where you keep it; if it is lost, `claire init` in a new home begins a node of its own"
 
 
 class Identity:

@@ -27,6 +27,7 @@ def init(
         if not os.path.exists(home.database):
             _make(home, name, now_ms(), entropy)
     node = Node(home, now_ms=now_ms, entropy=entropy)
+    _ = node.identity  # a lost key is said now, not at the first write
     with node.reading() as db:
         begun = log.newest_own(db, node.machine_id) is not None
     if not begun:  # this is the first run, or the first one was cut short

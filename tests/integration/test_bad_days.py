@@ -383,6 +383,8 @@ def test_d8_doctor_says_what_is_wrong_with_the_key(damage: str, make_node: Make)
         path.write_text(Path(other.home.key_file).read_text())
     before = path.read_bytes() if path.exists() else None
     assert levels(node.home)["key"] == "bad"
+    with pytest.raises((Refused, StorageError), match="key"):
+        setup.init(node.home, "a")  # safe to repeat, and no way to hear that all is well
     fixed = levels(node.home, fix=True)["key"]
     assert fixed == ("ok" if damage == "mode" else "bad")
     assert before == (path.read_bytes() if path.exists() else None)
