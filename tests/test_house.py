@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import re
 import runpy
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from hatchling.builders.wheel import WheelBuilder
 
 import claire
+from claire.node import schema
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "claire"
@@ -127,13 +129,23 @@ def test_no_broad_except() -> None:
                 assert caught not in ("everything", "Exception", "BaseException"), (path, node.lineno)
 
 
+def event_types() -> set[str]:
+    source = "\n".join(path.read_text() for path in MODULES)
+    return set(re.findall(r'^@event_type\("(\w+)"\)', source, re.MULTILINE))
+
+
 def test_every_event_type_has_a_golden_line() -> None:
     """Rule 4: yesterday's events stay readable."""
     golden = ROOT / "tests" / "node" / "golden.ndjson"
-    source = "\n".join(path.read_text() for path in MODULES)
-    types = set(re.findall(r'^@event_type\("(\w+)"\)', source, re.MULTILINE))
-    assert types
-    assert types == set(re.findall(r'"event_type": ?"(\w+)"', golden.read_text()))
+    assert event_types()
+    assert event_types() == set(re.findall(r'"event_type": ?"(\w+)"', golden.read_text()))
+
+
+def test_new_tables_or_event_types_come_with_a_new_schema_version() -> None:
+    """Else a database made before would never fold what it already holds of them."""
+    tables = re.sub(r"--.*", "", schema.PROJECTIONS_SCHEMA).split()
+    digest = hashlib.sha256(" ".join([*tables, *sorted(event_types())]).encode()).hexdigest()[:16]
+    assert (schema.SCHEMA_VERSION, digest) == (4, "0bc4ca34ce9ebc9c")
 
 
 def test_no_path_of_this_machine() -> None:
