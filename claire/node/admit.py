@@ -12,7 +12,7 @@ import msgspec
 
 from claire.node import identity, log, members, seals
 from claire.node.event import Event, malformed, signed_bytes
-from claire.node.fold import Fold
+from claire.node.fold import Fold, replay_events
 
 if TYPE_CHECKING:
     from claire.node.node import Node
@@ -116,6 +116,24 @@ def signed(event: Event, public_key: bytes) -> bool:
     """Whether the event's signature is of this key."""
     signature = identity.decode_signature(event.sig)
     return signature is not None and identity.verify(public_key, signed_bytes(event), signature)
+
+
+def recheck(node: "Node", uuids: Sequence[str]) -> None:
+    """Drop those of these events whose own signature is wrong: a seal had let them in, elsewhere they are refused."""
+    with node.reading() as db:
+        trusted = members.keys(db)
+        found = [event for event in log.get(db, uuids) if event.machine_id in trusted]
+    wrong = [event for event in found if not signed(event, trusted[event.machine_id])]
+    if not wrong:
+        return
+    receipt = Receipt()
+    for event in wrong:
+        receipt.refuse(event, FORGED)
+    with node.writing() as tx:
+        log.drop(tx.db, wrong)
+        replay_events(tx.db)
+        _raise_alarms(tx.db, node, receipt, [])
+        tx.wrote = True
 
 
 def _new(db: sqlite3.Connection, sound: list[seals.Hashed], receipt: Receipt) -> list[seals.Hashed]:

@@ -236,6 +236,16 @@ def bring_back(db: sqlite3.Connection, machine_id: str, through: str) -> int:
     return len(found) - len(there)
 
 
+def drop(db: sqlite3.Connection, events: Iterable[Event]) -> None:
+    """Take events out of the set that should not have come into it."""
+    machines = set()
+    for event in events:
+        db.execute("DELETE FROM events WHERE uuid = ?", (event.uuid,))
+        machines.add(event.machine_id)
+    for machine_id in machines:
+        reindex(db, machine_id)
+
+
 def machines_aside(db: sqlite3.Connection) -> list[str]:
     return [machine for (machine,) in db.execute("SELECT DISTINCT machine_id FROM events_aside")]
 

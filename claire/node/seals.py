@@ -1,7 +1,9 @@
 """Seals: after every thousand of its own events a node signs one hash over them.
 
 A node that catches up checks that one signature and one hash instead of a thousand signatures. A seal proves nothing
-about events that do not match it, and forbids none: those are checked one by one.
+about events that do not match it, and forbids none: those are checked one by one. What belongs to the set is decided by
+each event's own signature all the same: an author may seal a wrong one, and who happens not to see the seal refuses it.
+Then the two nodes find that they differ, and who trusted the seal looks again (`admit.recheck`).
 """
 
 import sqlite3
@@ -58,10 +60,13 @@ def proven(db: sqlite3.Connection, batch: Sequence[Hashed], signed: Callable[[Ev
     """Positions in `batch` of the events that a seal in it vouches for; `signed` verifies one signature.
 
     What a segment lacks in the batch may be in the log already. Seals that overlap an earlier one are passed over, so
-    that no event is hashed twice whatever a peer sends.
+    that no event is hashed twice whatever a peer sends. A machine under whose name a forged event has come is checked
+    one by one from then on, whoever forged it.
     """
     vouched: set[int] = set()
-    for machine_id in {event.machine_id for event, _ in batch if event.event_type == EventsSealed.wire_name}:
+    doubtful = {machine for (machine,) in db.execute("SELECT machine_id FROM alarms WHERE kind = 'forged'")}
+    sealing = {event.machine_id for event, _ in batch if event.event_type == EventsSealed.wire_name}
+    for machine_id in sealing - doubtful:
         positions = (at for at, (event, _) in enumerate(batch) if event.machine_id == machine_id)
         own = sorted((batch[at][0].hlc, batch[at][0].uuid, at) for at in positions)
         stamps = [stamp for stamp, _, _ in own]

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from claire.node import hlc, log
+from claire.node import admit, hlc, log
 from claire.node.errors import ClaireError
 from claire.node.event import Event
 from claire.node.node import Node
@@ -95,6 +95,7 @@ def exchange_steps(node: Node, tally: Exchange) -> Steps:
         before = (tally.received, tally.sent)
         todo = plan(mine, state.index)
         yield from pull_steps(node, todo.pull, tally)
+        yield from doubt_steps(node, tally)
         yield from push_steps(node, todo.push, tally)
         for machine_id in todo.compare:
             yield from compare_steps(node, machine_id, tally)
@@ -125,7 +126,7 @@ def news_steps(node: Node, tally: Exchange, agreed: Mapping[str, str]) -> Steps:
         else:
             events = []
     if events:
-        yield from _send(body, events, tally)
+        yield from _send(node, body, events, tally)
         if log.etag_of(mine) == tally.etag:
             _agree(tally, mine)
             return
@@ -197,6 +198,14 @@ def pull_steps(node: Node, positions: Mapping[str, str], tally: Exchange) -> Ste
         store()
 
 
+def doubt_steps(node: Node, tally: Exchange) -> Steps:
+    """Ask by id for what came forged: a seal may have let it in over there, and asked so the peer looks again."""
+    forged = dict.fromkeys(uuid for uuid, why in tally.refused if why == admit.FORGED)
+    for some in _chunks(list(forged), IDS_MAX):
+        answer = yield Ask("GET", EVENTS_PATH, tuple(("id", uuid) for uuid in some))
+        _receive(node, expect(answer), tally)
+
+
 def _later(node: Node, batch: wire.Batch, refused: set[str], tally: Exchange) -> Callable[[], set[str]]:
     """Stores a page when first called; the machines of which something was refused.
 
@@ -229,18 +238,19 @@ def push_steps(node: Node, positions: Mapping[str, str], tally: Exchange) -> Ste
             body, events, _ = page(beyond(db, left), wire.PAGE_EVENTS)
         if not events:
             return
-        blocked = yield from _send(body, events, tally)
+        blocked = yield from _send(node, body, events, tally)
         sent = {event.machine_id: event.hlc for event in events}
         left = {m: sent.get(m, stamp) for m, stamp in left.items() if m not in blocked}
 
 
-def _send(body: bytes, events: list[Event], tally: Exchange) -> Generator[Ask, Answer, set[str]]:
+def _send(node: Node, body: bytes, events: list[Event], tally: Exchange) -> Generator[Ask, Answer, set[str]]:
     """Send one body; the machines of which the peer refused something."""
     taken: Taken = wire.decode(takens, expect((yield Ask("POST", EVENTS_PATH, body=body))))
     tally.sent += taken.accepted
     tally.etag = taken.etag
     tally.refused += [(refused.uuid, refused.why) for refused in taken.refused]
-    refused = {refused.uuid for refused in taken.refused}
+    refused = {refused.uuid: refused.why for refused in taken.refused}
+    admit.recheck(node, [event.uuid for event in events if refused.get(event.uuid) == admit.FORGED])
     return {event.machine_id for event in events if event.uuid in refused}
 
 
@@ -282,7 +292,7 @@ def _settle(node: Node, machine_id: str, leaf: Leaf, tally: Exchange) -> Steps:
             events = log.get(db, [uuid for _, uuid in keys if uuid not in theirs])
         while events:
             body, sent, _ = page([events], READ_EVENTS)
-            yield from _send(body, sent, tally)
+            yield from _send(node, body, sent, tally)
             events = events[len(sent) :]
         if len(keys) < READ_EVENTS:
             return
@@ -315,7 +325,7 @@ def push_since_steps(node: Node, since: str, tally: Exchange) -> Steps:
             body, events, _ = page(wanted, wire.PAGE_EVENTS)
         if not events:
             break
-        blocked |= yield from _send(body, events, tally)
+        blocked |= yield from _send(node, body, events, tally)
         stamp = events[-1].hlc
     yield from _compare_etags(node, tally)
 

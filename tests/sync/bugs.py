@@ -35,6 +35,13 @@ def no_ranges() -> Iterator[None]:
 
 
 @contextmanager
+def believe_seals() -> Iterator[None]:
+    """Never look again at what a seal let in."""
+    with patch.object(admit, "recheck", lambda node, uuids: None):
+        yield
+
+
+@contextmanager
 def rest_after_refused() -> Iterator[None]:
     """Take a machine's events after one that was refused."""
     with patch.object(admit.Receipt, "blocked", lambda receipt, event: False):
@@ -77,6 +84,7 @@ def stale_digest() -> Iterator[None]:
 BUGS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "cursor": one_cursor,
     "no-ranges": no_ranges,
+    "seals": believe_seals,
     "rest": rest_after_refused,
     "lww": last_write_wins,
     "arrival": arrival_order,

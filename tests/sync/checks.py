@@ -50,7 +50,7 @@ def check_healed(world: "World", held: set[str]) -> None:
     nodes = world.survivors()
     aside: set[str] = set().union(*(_aside(node) for node in nodes))  # beyond a revocation that came later
     for node in nodes:
-        lost = held - world.uuids(node) - aside
+        lost = held - world.uuids(node) - aside - world.truth.forged
         demand(not lost, f"{node.name} lost {len(lost)} events")
     demand(world.agrees(), "the fleet does not come to agree")
     demand(all(world.uuids(node) == world.uuids(nodes[0]) for node in nodes), "equal etags of unequal sets")

@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from claire.node import log, members, projects, tasks
+from claire.node import log, members, projects, seals, tasks
 from claire.node.errors import ClaireError, NotFound, Refused
 from claire.node.event import Body, Event
 from claire.node.node import Node
@@ -56,6 +56,7 @@ class Truth:
 
     stamps: dict[str, list[str]] = field(default_factory=dict)  # each machine's events, as written
     replaced: dict[str, str] = field(default_factory=dict)  # a title its next author saw -> the event that replaced it
+    forged: set[str] = field(default_factory=set)  # events that their author signed wrongly
     holes_may_be: bool = False  # a backup was restored or a home was cloned: `newest` may hide a hole
 
 
@@ -180,7 +181,7 @@ class World:
         if node.boot != boot or node.node is None:
             steps.close()
             return
-        before = tally.received
+        received, before = tally.received, self.uuids(node)
         assert node.gossip is not None
         try:
             ask = steps.send(given)  # type: ignore[arg-type]  # the first is None
@@ -194,8 +195,9 @@ class World:
             node.gossip.failed(peer, self.now)
         else:
             self._send(node, boot, peer, steps, tally, ask)
-        if tally.received != before:
-            self.say(f"{node.name} <- {peer}: {tally.received - before} events")
+        if tally.received != received:
+            self.say(f"{node.name} <- {peer}: {tally.received - received} events")
+        if self.uuids(node) != before:
             self.changed(node)
 
     def _send(self, node: SimNode, boot: int, peer: str, steps: Steps, tally: Exchange, ask: Ask) -> None:
@@ -241,9 +243,9 @@ class World:
 
     def _answer(self, node: SimNode, ask: Ask) -> Answer:
         assert node.node is not None
-        before = self.count(node) if ask.method == "POST" else 0
+        before = self.uuids(node)
         given = answer(node.node, ask)
-        if ask.method == "POST" and self.count(node) != before:
+        if self.uuids(node) != before:
             self.changed(node)
         return given
 
@@ -324,7 +326,7 @@ class World:
         happens: Callable[[SimNode], str] = self.rng.choice(
             (
                 self._restart, self._restart, self._partition, self._partition, self._one_way, self._clock,
-                self._slow, self._backup, self._restore, self._clone, self._join, self._revoke,
+                self._slow, self._backup, self._restore, self._clone, self._join, self._revoke, self._seal_badly,
             )
         )  # fmt: skip
         self.say(f"{node.name}: {happens(node)}")
@@ -426,6 +428,36 @@ class World:
         self.revoked = cut
         self.changed(node)
         return f"revokes {victim.name}"
+
+    def _seal_badly(self, node: SimNode) -> str:
+        """It signs an event wrongly, and seals it later: who sees the seal takes it, who does not refuses it."""
+        assert node.node is not None
+        texts = ("one", "wrong", "other")
+        made = self._record(node, lambda tx: [tx.record(Later(text)).uuid for text in texts])
+        node.node._writer.execute(
+            "UPDATE events SET sig = (SELECT sig FROM events WHERE uuid = ?) WHERE uuid = ?", made[:2]
+        )
+        self.truth.forged.add(made[1])
+        self.truth.holes_may_be = True
+        boot = node.boot
+        self.at(self.now + self.rng.uniform(0, 60), lambda: self._seal(node, made) if node.boot == boot else None)
+        return "signs wrongly"
+
+    def _seal(self, node: SimNode, uuids: list[str]) -> None:
+        if node.node is not None:
+            made = seals.hashed(self._ask(node, lambda db: log.get(db, uuids)))
+            body = seals.EventsSealed(made[0][0].hlc, made[-1][0].hlc, len(made), seals.seal_hash(made))
+            self._record(node, lambda tx: tx.record(body))
+
+    def _record(self, node: SimNode, write: Callable[[Any], Any]) -> Any:
+        assert node.node is not None
+        before = self.newest_own(node)
+        with node.node.writing() as tx:
+            done = write(tx)
+        stamps = [event.hlc for event in self.written(node, before)]
+        self.truth.stamps.setdefault(node.node.machine_id, []).extend(stamps)
+        self.changed(node)
+        return done
 
     def _connected(self, without: set[str]) -> bool:
         """The others can all reach each other without these."""
