@@ -18,7 +18,6 @@ from claire.node.rows import Row, resolve, rows
 if TYPE_CHECKING:
     from claire.node.node import Node
 
-OUTCOMES = ("delivered", "refused", "expired", "unverified")
 EXPIRY_MS = 10 * 60_000
 TEXT_CHARS_MAX = 20_000
 COMMAND_PREFIXES = ("/", "!", "#", "@", "&")
@@ -58,7 +57,7 @@ class BroadcastSent(Body):
 class BroadcastDelivered(Body):
     broadcast_id: str
     session_uuid: str
-    outcome: str
+    outcome: str  # delivered, refused, expired, unverified
     why: str = ""
 
     def fold(self, fold: Fold, event: Event) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from claire.node import hlc, log, registers
 from claire.node.closure import LATEST, closure
-from claire.node.errors import Refused
+from claire.node.errors import Refused, UsageError
 from claire.node.event import Body, Event, event_type
 from claire.node.fold import replay_events
 from claire.node.rows import Row, resolve, rows
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from claire.node.node import Node, Transaction
 
 FINGERPRINT_DIGITS = 24
+NAME_CHARS_MAX = 100
 
 
 @event_type("node_joined")
@@ -187,6 +188,8 @@ def revoke(node: "Node", ref: str, since_ms: int | None = None) -> Row:
 
 
 def rename(node: "Node", ref: str, name: str) -> Row:
+    if not name.strip() or len(name) > NAME_CHARS_MAX or not name.isprintable():
+        raise UsageError(f"a name has 1 to {NAME_CHARS_MAX} printable characters", "choose another name")
     with node.writing() as tx:
         member = find(tx.db, ref)
         tx.record(NodeRenamed(member["id"], name))

@@ -77,6 +77,7 @@ CALLS = {
     "init": ["init"],
     "id": ["id"],
     "peer list": ["peer", "list"],
+    "peer rename": ["peer", "rename", PEER, "staging"],
     "peer remove": ["peer", "remove", PEER],
     "peer revoke": ["peer", "revoke", PEER],
     "peer allow-send": ["peer", "allow-send", PEER],

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from claire.node import identity, members
-from claire.node.errors import Refused
+from claire.node.errors import Refused, UsageError
 from claire.node.node import Node
 from tests.conftest import Clock, befriend
 from tests.node.test_admit import etag, everything
@@ -32,6 +32,8 @@ def test_a_node_does_not_revoke_itself_and_can_be_renamed(make_node: Callable[..
     with pytest.raises(Refused):
         members.revoke(node, "alpha")
     assert members.rename(node, "alpha", "laptop")["name"] == "laptop"
+    with pytest.raises(UsageError):
+        members.rename(node, "laptop", "two\nlines")
 
 
 def test_nodes_that_revoke_each_other_split_the_fleet_until_somebody_says_since_when(

@@ -578,6 +578,15 @@ COMMANDS = [
         group=NODE,
     ),
     Command(
+        "peer rename",
+        "claire.ui.cli.peers:rename",
+        "Call a node, this one or another, something else, on every host.",
+        Argument("peer", "Name or id of a node.", complete="peer"),
+        Argument("name", "What it is called from now on."),
+        examples=["claire peer rename vm-7 staging"],
+        group=NODE,
+    ),
+    Command(
         "peer remove",
         "claire.ui.cli.peers:remove",
         "Leave a peer alone: this host dials it no more, though it stays a member.",

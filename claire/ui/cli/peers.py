@@ -128,6 +128,11 @@ def revoke(ctx: Context, peer: str, since: str | None) -> Result:
     return Result(row, [f"cut off {row['name']} {text.short(row['id'])}; {stays}"])
 
 
+def rename(ctx: Context, peer: str, name: str) -> Result:
+    row = members.rename(ctx.node, peer, name)
+    return Result(row, [f"{text.short(row['id'])} is called {row['name']} now"])
+
+
 def remove(ctx: Context, peer: str, undo: bool) -> Result:
     row = ctx.wiring.remove_peer(ctx.node, peer, undo)
     said = "is dialled again" if undo else "is no longer dialled from here"
