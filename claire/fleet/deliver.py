@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from claire.config import Home
 from claire.fleet import keystrokes, rclaude, remote
+from claire.fleet.host import Sight
 from claire.fleet.keystrokes import Typist
 from claire.fleet.message import message
 from claire.fleet.obstacles import Obstacle, Outcome, Result
@@ -132,10 +133,19 @@ class Deliverer:
         decided = [(row, decide(row, here)) for row in due]
         settled = [(row, self._explained(row, what)) for row, what in decided if isinstance(what, Result)]
         outcomes = self._settle(settled[:SETTLED_MAX])
-        for row, what in decided:
-            if isinstance(what, Send) and not self.stopping():
-                outcomes += self._type(row, what)
+        for row, send in self._possible([(row, what) for row, what in decided if isinstance(what, Send)]):
+            if not self.stopping():
+                outcomes += self._type(row, send)
         return outcomes
+
+    def _possible(self, wanted: list[tuple[Row, Send]]) -> list[tuple[Row, Send]]:
+        """Without those that will have to wait, as one look says; what goes through rclaude is slow and comes last."""
+        here = [(row, send) for row, send in wanted if row["source"] != remote.SOURCE]
+        elsewhere = [(row, send) for row, send in wanted if row["source"] == remote.SOURCE]
+        if not here:
+            return elsewhere
+        sight = self.typist.host.look()
+        return [*((row, send) for row, send in here if not _waits(sight, send)), *elsewhere]
 
     def _explained(self, row: Row, result: Result) -> Result:
         """An expiry says what it had been waiting for."""
@@ -209,6 +219,11 @@ class Deliverer:
         if isinstance(text, str) and self.typist.arrived(claim["lineage"], text, claim["at_ms"]):
             return Result(Outcome.DELIVERED, "seen in the session after the node had ended while typing")
         return Result(Outcome.UNVERIFIED, "the node ended while typing; look at the session")
+
+
+def _waits(sight: Sight, send: Send) -> bool:
+    at = keystrokes.ready(sight, send.session_id)
+    return isinstance(at, Obstacle) and at.passing
 
 
 def _note_on_task(tx: Transaction, row: Row) -> None:

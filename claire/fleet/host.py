@@ -75,7 +75,7 @@ class Host:
         self._learn_sockets(live)
         panes, problems = self._panes()
         taken = {process.tty for _, process in live}
-        free = {pane.device for pane in panes if pane.device and not pane.dead} - taken
+        free = {pane.pid: pane.device for pane in panes if pane.device not in taken and pane.device and not pane.dead}
         named, unnamed = self._unregistered(free, {process.pid for _, process in live}, session_of)
         joined = seats.join([*live, *named], panes)
         shown = tuple(seat for seat in joined if not self._excluded(seat.entry))
@@ -113,12 +113,12 @@ class Host:
         return live, ended
 
     def _unregistered(
-        self, free: set[int], known: set[int], session_of: Callable[[int, str], str]
+        self, free: Mapping[int, int], known: set[int], session_of: Callable[[int, str], str]
     ) -> tuple[Living, Living]:
         """Claude versions without a registry, on terminals where the registry knows of nobody."""
         named: Living = []
         unnamed: Living = []
-        for process in processes.on_terminals(free) if free else ():
+        for process in processes.on_terminals(free):
             argv = processes.arguments(process.pid)
             if process.pid in known or not claude.runs_claude(argv) or {*argv} & {*_HEADLESS_ARGUMENTS}:
                 continue

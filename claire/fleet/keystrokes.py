@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from claire.fleet import screen, tmux
-from claire.fleet.host import Host
+from claire.fleet.host import Host, Sight
 from claire.fleet.obstacles import Obstacle, Outcome, Result, choose, pane_obstacle, screen_obstacle, status_obstacle
 from claire.fleet.receipts import submitted
 from claire.fleet.seats import Seat
@@ -71,12 +71,7 @@ class Typist:
             return Obstacle(str(error), passing=True)
 
     def _ready(self, session_id: str) -> Seat | Obstacle:
-        sight = self.host.look()
-        seat = choose(sight.of_session(session_id), sight.problems)
-        if isinstance(seat, Obstacle):
-            return seat
-        assert seat.pane
-        return pane_obstacle(seat.pane) or status_obstacle(seat) or seat
+        return ready(self.host.look(), session_id)
 
     def _steady(self, seat: Seat) -> Obstacle | None:
         """The same process, session, status and screen, a moment later."""
@@ -142,6 +137,15 @@ class Typist:
         while not (found := look()) and self.monotonic() < deadline:
             self.sleep(POLL_S)
         return found
+
+
+def ready(sight: Sight, session_id: str) -> Seat | Obstacle:
+    """Where it may be typed, as far as one look at the host can tell."""
+    seat = choose(sight.of_session(session_id), sight.problems)
+    if isinstance(seat, Obstacle):
+        return seat
+    assert seat.pane
+    return pane_obstacle(seat.pane) or status_obstacle(seat) or seat
 
 
 def _who(seat: Seat) -> tuple[Any, ...]:

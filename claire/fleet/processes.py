@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from claire.fleet import foreign
 
 PROC = Path("/proc")
 PS_TIMEOUT_S = 5.0
+BELOW_MAX = 200  # processes of one pane that are looked at
 _STATE, _PARENT, _TTY, _START = 0, 1, 4, 19  # fields of /proc/PID/stat after the command name
 
 
@@ -121,10 +122,24 @@ def working_folder(pid: int) -> str:
         return ""
 
 
-def on_terminals(devices: set[int]) -> Iterator[Process]:
-    """Every process whose controlling terminal is one of these."""
-    if not PROC.is_dir():
-        return
-    for name in os.listdir(PROC):
-        if name.isdigit() and (process := find(int(name))) and process.tty in devices:
-            yield process
+def on_terminals(roots: Mapping[int, int]) -> Iterator[Process]:
+    """What runs in panes: those of their first processes (pid -> terminal) and all below that are on that terminal."""
+    for root, device in roots.items():
+        open_ = [root]
+        for _ in range(BELOW_MAX):
+            if not open_:
+                break
+            process = find(open_.pop())
+            if process and process.tty == device:
+                yield process
+                open_ += children(process.pid)
+
+
+def children(pid: int) -> list[int]:
+    """None where the kernel does not say."""
+    try:
+        threads = os.listdir(PROC / f"{pid}/task")
+        said = " ".join((PROC / f"{pid}/task/{thread}/children").read_text() for thread in threads)
+    except OSError:
+        return []
+    return [int(child) for child in said.split()]

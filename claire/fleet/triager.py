@@ -102,7 +102,8 @@ class Triager:
         with self.node.reading() as db:
             now = sessions.find(db, row["id"])
         if now["state"] != row["state"] or now["since_ms"] != row["since_ms"]:
-            return  # it went on meanwhile: the verdict is about the past
+            del self._done[row["id"]]  # it went on meanwhile: the verdict is about the past
+            return
         sessions.observe(self.node, [msgspec.structs.replace(remote.recorded(now), last_triage=verdict.line)])
         updates.add(self.node, row["id"], "triage", verdict.line)
 

@@ -468,6 +468,25 @@ def test_k7_many_targets_one_hangs(node: Node, host: FakeHost, monkeypatch: pyte
     assert deliverer(node, host).deliver() == []
 
 
+def test_k7_one_look_tells_who_has_to_wait(node: Node, host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty messages for busy sessions must not cost a look each, every few seconds."""
+    panes = [host.start_idle(name=f"s{number}", FAKE_SLOW_SECONDS="60") for number in range(3)]
+    ids = observed(node, host, *panes)
+    for pane, session in zip(panes, ids, strict=True):
+        pane.submit("SLOW x")
+        pane.wait_status("busy")
+        broadcasts.send(node, session, "hello")
+    looks, panes_of = [], tmux.panes
+
+    def counting(socket: str) -> list[tmux.Pane]:
+        looks.append(socket)
+        return panes_of(socket)
+
+    monkeypatch.setattr(tmux, "panes", counting)
+    assert deliverer(node, host).deliver() == []
+    assert len(looks) == 1
+
+
 def test_k7_a_tmux_server_that_hangs_delays_once(node: Node, host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
     panes = [host.start_idle(name=f"s{number}") for number in range(4)]
     observed(node, host, *panes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,16 @@ def test_claude_without_a_registry(host: FakeHost) -> None:
     sight = Host({**host.env, "CLAUDE_CONFIG_DIR": ""}).look()
     assert [seat.entry.session_id for seat in sight.seats] == [named]
     assert [seat.pane.id for seat in sight.unnamed if seat.pane] == [other.id]
+
+
+def test_claude_without_a_registry_below_other_programs(host: FakeHost) -> None:
+    """As a launcher starts it, from whatever thread."""
+    named = "11111111-2222-3333-4444-555555555555"
+    start = f"subprocess.run(['claude', '--session-id', '{named}', '--permission-mode', 'default'])"
+    launch = f"import subprocess, threading; t = threading.Thread(target=lambda: {start}); t.start(); t.join()"
+    host.run("sh", "-c", f'{sys.executable} -c "{launch}"; :', FAKE_NO_REGISTRY="1").wait_screen("manual mode on")
+    [seat] = Host(host.env).look().seats
+    assert (seat.entry.session_id, seat.ambiguous) == (named, "")
 
 
 def test_homes_of_others_are_found_by_their_processes(host: FakeHost) -> None:

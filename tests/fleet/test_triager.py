@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from claire.fleet import triage
 from claire.fleet.rclaude import Contract
-from claire.fleet.triage import Settings
+from claire.fleet.triage import Settings, Verdict
 from claire.fleet.triager import Triager
 from claire.node import sessions, updates
 from claire.node.node import Node
@@ -66,6 +68,23 @@ def test_once_for_each_state_of_the_transcript(desk: Desk) -> None:
     desk.says("well?")
     assert triager.triage_one()
     assert desk.runs == 2
+
+
+def test_a_verdict_about_the_past_is_asked_for_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session went on and came to rest again while it was being judged, and its transcript is the same."""
+    triager, run = Triager(desk.node, desk.env, desk.settings()), triage.run
+
+    def meanwhile(*asked: Any) -> Verdict:
+        desk.observe("working", NOW_MS - 40_000)
+        desk.observe("idle", NOW_MS - 30_000)
+        return run(*asked)
+
+    monkeypatch.setattr(triage, "run", meanwhile)
+    assert triager.triage_one()
+    monkeypatch.undo()
+    assert triager.triage_one()
+    with desk.node.reading() as db:
+        assert sessions.find(db, UUID)["last_triage"] == "asks (needs answer, priority 1)"
 
 
 def test_off_is_off(desk: Desk) -> None:
