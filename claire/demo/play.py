@@ -125,8 +125,9 @@ class Play:
         until(lambda: equal([self.apricot, self.birch]), "apricot and birch agree")
         if equal(self.hosts):
             raise Failed("cedar was not cut off")
-        self.say(f"on apricot and birch 'fix the login' is {self._status(self.apricot)}, on cedar it is")
-        self.say(f"  {self._status(self.cedar)}; both sides claimed 'write it up'; cedar has a task nobody else knows")
+        here, there = self._status(self.apricot), self._status(self.cedar)
+        self.say(f"on apricot and birch 'fix the login' is {here}, on cedar it is {there}")
+        self.say("both sides claimed 'write it up', and cedar has a task nobody else knows")
 
     def _status(self, host: Host) -> str:
         return str(host.claire("task", "show", self.tasks["fix the login"])["status"])

@@ -1,11 +1,14 @@
 """Overview: the state of the fleet across nouns, for the dashboard and `claire status`."""
 
 import sqlite3
+from collections import Counter
+from collections.abc import Container, Iterable
 
 from claire.node import assignments, broadcasts, conflicts, hlc, members, names, projects, sessions
 from claire.node.rows import Row, rows
 
 OFFLINE_AFTER_MS = 2 * sessions.STALE_MS  # a host that is up writes at least every STALE_MS
+SAID = {"working": "working", "idle": "idle", "shell": "idle"}
 AHEAD_MS_MAX = 60_000  # a stamp further ahead says nothing about when its host was heard of
 
 
@@ -29,10 +32,27 @@ def overview(db: sqlite3.Connection, own: str) -> Row:
     }
 
 
+def tally(live: Iterable[Row], away: Container[str]) -> Counter[str]:
+    """How many sessions need a person, work and idle, each counted once. What a host said before it went offline is
+    not what its sessions do now: of those on hosts in `away` only a wait counts, the rest is unknown."""
+    counts: Counter[str] = Counter()
+    for row in live:
+        if row["state"] in sessions.NEEDS_PERSON:
+            counts["needs"] += 1
+        else:
+            counts["unknown" if row["machine_id"] in away else SAID.get(row["state"], "unknown")] += 1
+    return counts
+
+
 def stalled(live: list[Row], hosts: list[Row], now_ms: int) -> list[Row]:
     """Sessions that work and are silent, on hosts that are not: of a host asleep nobody knows what its sessions do."""
     heard = {host["id"] for host in hosts if not offline(host, now_ms)}
     return [row for row in live if row["machine_id"] in heard and sessions.stalled(row, now_ms)]
+
+
+def away(hosts: Iterable[Row], now_ms: int) -> set[str]:
+    """The machines that are offline."""
+    return {host["id"] for host in hosts if offline(host, now_ms)}
 
 
 def offline(host: Row, now_ms: int) -> bool:

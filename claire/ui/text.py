@@ -204,8 +204,8 @@ def _column(head: str, body: list[str | Span]) -> _Column:
 
 
 def _fitted(columns: list[_Column], width: int) -> list[_Column]:
-    """Flexible columns give way down to their least, then optional ones go, then whatever is widest gives way,
-    then all the rest, as FITTING says: whether only flexible columns, down to how many cells."""
+    """Optional columns go where flexible ones cannot give enough; then the widest give way, as FITTING says: whether
+    only flexible ones, and down to how many cells."""
 
     def excess(least: bool) -> int:
         taken = sum(min(c.width, FLEX_CELLS_MIN) if least and c.flexible else c.width for c in columns)
@@ -215,10 +215,18 @@ def _fitted(columns: list[_Column], width: int) -> list[_Column]:
         leaving = max(reversed(optional), key=lambda c: c.optional)
         columns = [c for c in columns if c is not leaving]
     for only_flexible, least in FITTING:
-        for column in sorted(columns, key=lambda c: -c.width):
-            if column.flexible or not only_flexible:
-                column.shorten(max(least, column.width - max(0, excess(least=False))))
+        giving = [c for c in columns if c.flexible or not only_flexible]
+        for column, left in zip(giving, _levelled([c.width for c in giving], excess(least=False), least), strict=True):
+            column.shorten(left)
     return columns
+
+
+def _levelled(widths: list[int], excess: int, least: int) -> list[int]:
+    """The widths with so much taken away, always from the widest, and from none below `least`."""
+    while excess > 0 and widths and max(widths) > least:
+        widths[widths.index(max(widths))] -= 1
+        excess -= 1
+    return widths
 
 
 def _lines(columns: list[_Column]) -> list[Line]:

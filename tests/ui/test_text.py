@@ -73,6 +73,14 @@ def test_a_table_fits_and_lines_up(rows: list[tuple[str, str, str]], width: int)
     assert len(starts) == 1
 
 
+def test_a_short_column_is_not_cut_for_a_long_one() -> None:
+    rows = [["a1b2c3d4", "a title that goes on for a long while", "which rounding rule holds for yen?"]]
+    (line,) = text.table(["ID", "TITLE*", "ASKS*"], rows, 50)[1:]
+    assert [text.cells(words.rstrip()) for words, _ in line] == [8, 19, 19]
+    (line,) = text.table(["ID", "TITLE*", "ASKS*"], [[*rows[0][:2], "which?"]], 50)[1:]
+    assert line[2][0] == "which?"
+
+
 def test_narrow_tables_shorten_then_leave_out() -> None:
     rows = [["a1b2c3d4", "a title that goes on for a long while", "a project name"]]
     wide, narrow = (text.table(["ID", "TITLE*", "PROJECT*?"], rows, w) for w in (50, 28))

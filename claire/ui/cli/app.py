@@ -100,14 +100,27 @@ class Groups(TyperGroup):
         shown = [c for c in COMMANDS if c.path[: len(words)] == words]
         for group in dict.fromkeys(c.group for c in shown):
             with formatter.section(group):
-                formatter.write_dl([(c.name, c.help) for c in shown if c.group == group])
+                formatter.write_dl(told([c for c in shown if c.group == group], folded=not words))
+
+
+def told(commands: Sequence[Command], *, folded: bool) -> list[tuple[str, str]]:
+    """A line for each command; folded, one for each noun with what can be done to it: all of it on one screen."""
+    lines: dict[str, str] = {}
+    for command in commands:
+        noun = command.path[0]
+        if folded and noun in GROUPS:
+            lines[noun] = f"{lines[noun]}, {command.path[1]}" if noun in lines else command.path[1]
+        else:
+            lines[command.name] = command.help
+    return list(lines.items())
 
 
 START = [
+    ("claire demo", "See it work: three nodes on this host, nothing left behind."),
     ("claire init", "Make this host a node."),
     ("claire pull", "Find the Claude Code sessions that run here."),
     ("claire status", "See who needs you."),
-    ("claire COMMAND --help", "Examples first."),
+    ("claire COMMAND --help", "Examples first; `claire task` lists what can be done to tasks."),
 ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from claire.node import assignments, sessions, updates
+from claire.node import assignments, overview, sessions, updates
 from claire.node.errors import Refused
 from claire.ui import text
 from claire.ui.cli.context import Context, Result, View
@@ -20,7 +20,9 @@ def list_(ctx: Context, host: str | None, all: bool) -> Result:
     with ctx.node.reading() as db:
         rows = [row for row in sessions.list_sessions(db, gone=all) if host in (None, row["host"])]
         bound = {row["current_session"]: row for row in assignments.list_assignments(db)}
+        away = overview.away(overview.hosts(db, ctx.node.machine_id), ctx.now_ms())
     for row in rows:
+        row["offline"] = row["machine_id"] in away
         held = bound.get(row["id"])
         row["task_id"], row["task"] = (held["task_id"], held["title"]) if held else (None, "")
     rows.sort(key=urgency)
@@ -32,6 +34,7 @@ def show(ctx: Context, session: str | None) -> Result:
     ref = ctx.session(session)
     with ctx.node.reading() as db:
         row = sessions.find(db, ref)
+        row["offline"] = row["machine_id"] in overview.away(overview.hosts(db, ctx.node.machine_id), ctx.now_ms())
         row["assignment"] = assignments.of_session(db, row["id"])
         row["lineage"] = sessions.links(db, row["id"])
         held = row["assignment"]
@@ -67,8 +70,10 @@ def label(row: Row) -> str:
 
 
 def state(row: Row, now_ms: int) -> tuple[str, str]:
-    """`◐ permission 3m`: since when, where its host said so."""
+    """`◐ permission 3m`: since when, where its host said so; of a host that is offline, what it said last."""
     words, style = text.state("gone" if row["gone"] else row["state"])
+    if row.get("offline") and not row["gone"]:
+        words, style = f"⊘ was{words[1:]}", "dim"
     return (f"{words} {text.age(now_ms - row['since_ms'])}" if row["since_ms"] else words), style
 
 
@@ -92,7 +97,7 @@ def table(rows: list[Row], view: View) -> list[Line]:
         [
             (text.short(row["id"]), "cyan"),
             state(row, view.now_ms),
-            row["host"],
+            host(row),
             label(row),
             f"{text.short(row['task_id'])} {text.first_line(row['task'] or '')}" if row["task_id"] else "",
             heard(row, view.now_ms),

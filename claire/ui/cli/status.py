@@ -47,10 +47,11 @@ def gather(db: sqlite3.Connection, own: str, now_ms: int, project: str | None, g
         _keep_project(data, only)
     if group is not None:
         _keep_group(db, data, group)
-    offline = {host["id"] for host in data["hosts"] if overview.offline(host, now_ms)}
+    away = overview.away(data["hosts"], now_ms)
     for session in data["sessions"]:
-        session["offline"] = session["machine_id"] in offline
-    data["offline"] = sum(host["id"] in offline for host in data["hosts"])
+        session["offline"] = session["machine_id"] in away
+    data["offline"] = len(away)
+    data["tally"] = dict(overview.tally(data["sessions"], away))
     data["stalled"] = overview.stalled(data["sessions"], data["hosts"], now_ms)
     return data
 
@@ -69,12 +70,12 @@ def _keep_group(db: sqlite3.Connection, data: Row, group: str) -> None:
 
 def summary(data: Row) -> str:
     """`2 waiting · 5 working · 3 idle`, for a status bar too."""
-    live = data["sessions"]
-    working = sum(s["state"] == "working" for s in live)
+    tally = data["tally"]
     counted = (
-        (len(data["needs_you"]), "waiting"),
-        (working, "working"),
-        (len(live) - working - len(data["needs_you"]), "idle"),
+        (tally.get("needs", 0), "waiting"),
+        (tally.get("working", 0), "working"),
+        (tally.get("idle", 0), "idle"),
+        (tally.get("unknown", 0), "unknown"),
         (len(data["blocked_tasks"]), "blocked"),
         (data["offline"], "host offline" if data["offline"] == 1 else "hosts offline"),
     )

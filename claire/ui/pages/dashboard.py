@@ -1,11 +1,10 @@
 """`/`: who needs me, how far the projects are, what every session does, how fresh every host is."""
 
-from collections import Counter
 from itertools import groupby
 from sqlite3 import Connection
 from typing import Any
 
-from claire.node import assignments, projects
+from claire.node import assignments, overview, projects
 from claire.node.rows import Row
 from claire.ui.ask import Ask
 from claire.ui.pages import fleet, pictures
@@ -23,7 +22,13 @@ def show(db: Connection, ask: Ask) -> dict[str, Any]:
     found = projects.list_projects(db)
     groups = by_project(sessions)
     return {
-        "tally": tally(sessions, hosts) | {"projects": len(found)},
+        "tally": {
+            **dict.fromkeys(("needs", "working", "idle", "unknown"), 0),
+            **overview.tally(sessions, away := {host["id"] for host in hosts if host["offline"]}),
+            "sessions": len(sessions),
+            "offline": len(away),
+            "projects": len(found),
+        },
         "needs": fleet.with_last_words(db, needs[:NEEDS_SHOWN]),
         "needs_more": max(0, len(needs) - NEEDS_SHOWN),
         "groups": seated(db, groups),
@@ -32,18 +37,6 @@ def show(db: Connection, ask: Ask) -> dict[str, Any]:
         "hosts": hosts[:HOSTS_SHOWN],
         "activity": pictures.activity(db, ask.now_ms),
         "doubled": assignments.duplicate_work(db),
-    }
-
-
-def tally(sessions: list[Row], hosts: list[Row]) -> dict[str, int]:
-    """Each session is counted once; what its host said before it went offline is not what it does now."""
-    kinds = Counter(
-        "needs" if s["needs"] else s["state"] if s["state"] in ("working", "idle") and not s["stale"] else "unknown"
-        for s in sessions
-    )
-    return {kind: kinds[kind] for kind in ("needs", "working", "idle", "unknown")} | {
-        "sessions": len(sessions),
-        "offline": sum(host["offline"] for host in hosts),
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from claire.ui.cli.app import ask_typer
@@ -20,13 +22,26 @@ def test_help_begins_with_what_it_does_and_an_example(
     assert out[2:4] == ["Examples:", f"  {command.examples[0]}"]
 
 
-@pytest.mark.parametrize("argv", [[], ["--help"], *([g] for g in GROUPS)])
-def test_a_bare_group_shows_its_commands(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_bare_group_shows_its_commands(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask_typer([group]) == 0
+    out = capsys.readouterr().out
+    assert all(out.count(f"\n  {c.name}  ") == 1 for c in COMMANDS if c.path[0] == group)
+
+
+@pytest.mark.parametrize("argv", [[], ["--help"]], ids=["bare", "--help"])
+def test_the_first_page_names_every_command_and_fits_a_screen(
+    argv: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
     assert ask_typer(argv) == 0
     out = capsys.readouterr().out
-    inside = argv if argv != ["--help"] else []
-    shown = [c.name for c in COMMANDS if list(c.path[: len(inside)]) == inside]
-    assert all(out.count(f"\n  {name}  ") == 1 for name in shown)
+    alone = [c.name for c in COMMANDS if c.path[0] not in GROUPS]
+    assert all(out.count(f"\n  {name}  ") == 1 for name in alone)
+    for group in GROUPS:
+        (line,) = re.findall(rf"^  {group}  +(.*(?:\n {{8,}}.*)*)", out, re.MULTILINE)
+        assert re.split(r",\s+", line) == [c.path[1] for c in COMMANDS if c.path[0] == group]
+    assert out.count("\n") < 80
 
 
 @pytest.mark.parametrize(

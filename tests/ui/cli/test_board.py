@@ -16,6 +16,7 @@ from claire.ui.cli.board import KEYS, Board
 from claire.ui.cli.context import View
 from claire.ui.cli.status import gather
 
+NOTHING = {"needs_you": [], "sessions": [], "blocked_tasks": [], "open_tasks": [], "offline": 0, "tally": {}}
 SESSION = "9d0c41aa-0000-4000-8000-00000000000"
 
 
@@ -126,7 +127,7 @@ def test_open_copy_help_quit(data: Any) -> None:
 
 
 def test_nothing_to_show() -> None:
-    empty = board({"needs_you": [], "sessions": [], "blocked_tasks": [], "open_tasks": [], "offline": 0})
+    empty = board(NOTHING)
     assert "nothing to show" in screen(empty) and press(empty, "j", "d", "y", "o") is None
 
 
@@ -134,7 +135,7 @@ def test_nothing_to_show() -> None:
 @settings(max_examples=50, deadline=None)
 def test_no_keys_break_it(keys: list[str]) -> None:
     row = {"id": "aaaa", "title": "t", "project": "p", "status": "todo", "priority": 1}
-    shown = board({"needs_you": [], "sessions": [], "blocked_tasks": [], "open_tasks": [row], "offline": 0})
+    shown = board({**NOTHING, "open_tasks": [row]})
     for key in keys:
         shown.key(key, view())
         assert len(screen(shown, 40, 8).splitlines()) == 8

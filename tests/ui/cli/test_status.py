@@ -57,7 +57,23 @@ def test_unreachable_is_not_gone(make_node: Callable[..., Node], clock: Clock) -
     assert here[0] == "1 waiting" and "⊘" not in "".join(here)
     assert later[0] == "1 waiting · 1 host offline"
     assert "⊘ web1" in later[3] and "seen 2h ago" in later[3]
+    assert "◐ permission" in here[3] and "⊘ was permission" in later[3]
     assert any("⊘ offline, 2h ago" in line for line in later)
+
+
+def test_what_a_host_said_before_it_went_offline_is_not_what_it_does_now(
+    make_node: Callable[..., Node], clock: Clock
+) -> None:
+    alpha, beta = make_node("alpha"), make_node("beta")
+    befriend(alpha, beta)
+    observe(beta, 1, "working", clock.now_ms)
+    observe(beta, 2, "idle", clock.now_ms)
+    with beta.reading() as db:
+        alpha.receive(log.since(db, "", 100))
+    assert drawn(alpha, clock.now_ms)[0] == "1 working · 1 idle"
+    later = drawn(alpha, clock.now_ms + overview.OFFLINE_AFTER_MS + 7_200_000)
+    assert later[0] == "2 unknown · 1 host offline"
+    assert "⊘ was working 2h" in later[3]
 
 
 def test_it_stays_one_screen_with_a_large_fleet(node: Node, clock: Clock) -> None:
