@@ -164,7 +164,7 @@ class Node:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection that sees one consistent snapshot."""
-        with store.words(self.home.database):
+        with store.words_of_sqlite(self.home.database):
             try:
                 db = self._readers.pop()
             except IndexError:
@@ -186,7 +186,7 @@ class Node:
         """One BEGIN IMMEDIATE transaction; it commits when the block ends, and rolls back if it raises."""
         if self.read_only is not None:
             raise self.read_only
-        with store.words(self.home.database), self._locked():
+        with store.words_of_sqlite(self.home.database), self._locked():
             db = self._writer
             db.execute("BEGIN IMMEDIATE")
             try:
@@ -244,7 +244,7 @@ class Node:
 
     def _upgrade(self, progress: Callable[[int], None] | None) -> None:
         """Rebuild the projections for this Claire, whole or not at all."""
-        with store.words(self.home.database), self._locked():
+        with store.words_of_sqlite(self.home.database), self._locked():
             db = self._writer
             db.execute("BEGIN IMMEDIATE")
             try:

@@ -23,7 +23,7 @@ def init(
     for folder in home.folders:
         with store.words(folder):
             os.makedirs(folder, mode=0o700, exist_ok=True)
-    with store.words(home.data), store.locked(home.write_lock):
+    with store.locked(home.write_lock), store.words(home.data):
         if not os.path.exists(home.database):
             _make(home, name, now_ms(), entropy)
     node = Node(home, now_ms=now_ms, entropy=entropy)

@@ -78,7 +78,8 @@ def locked(path: str) -> Iterator[None]:
     The file lock makes writers queue instead of failing busy, and keeps two connections from writing and
     checkpointing at once, which SQLite before 3.51.3 can corrupt a database by.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with words(path):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield
@@ -125,16 +126,24 @@ def machine_id(db: sqlite3.Connection, path: str) -> str:
 def words(path: str) -> Iterator[None]:
     """Turn what SQLite and the file system raise into a StorageError that says what is wrong and what to do."""
     try:
+        with words_of_sqlite(path):
+            yield
+    except OSError as error:
+        raise StorageError(
+            f"{error.filename or path}: {os.strerror(error.errno or errno.EIO)}", _hint(error)
+        ) from error
+
+
+@contextmanager
+def words_of_sqlite(path: str) -> Iterator[None]:
+    """The same for SQLite alone, around what may do other things too: a pipe that closes is not the database's."""
+    try:
         yield
     except sqlite3.DatabaseError as error:
         explained = _explain(error, path)
         if explained is None:
             raise
         raise explained from error
-    except OSError as error:
-        raise StorageError(
-            f"{error.filename or path}: {os.strerror(error.errno or errno.EIO)}", _hint(error)
-        ) from error
 
 
 def _explain(error: sqlite3.DatabaseError, path: str) -> StorageError | None:

@@ -124,6 +124,14 @@ def test_a_query_that_finds_no_room_to_sort_fails_in_words(node: Node) -> None:
     assert re.fullmatch(r"the dis[ck].*\n1\n", done.stdout), done.stdout
 
 
+def test_a_pipe_that_closes_in_the_middle_of_a_query_is_not_the_databases_fault(node: Node) -> None:
+    """`claire export - | head`"""
+    with pytest.raises(BrokenPipeError), node.reading():
+        raise BrokenPipeError
+    with pytest.raises(BrokenPipeError), node.writing():
+        raise BrokenPipeError
+
+
 def test_the_clock_lives_in_the_log(make_node: Callable[..., Node]) -> None:
     now = [1_790_000_000_000]
     node = make_node("alpha", now_ms=lambda: now[0])
