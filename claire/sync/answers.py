@@ -20,6 +20,7 @@ from claire.sync.messages import (
     Compare,
     Differences,
     Leaf,
+    Problem,
     Refused,
     Row,
     Span,
@@ -44,7 +45,7 @@ def answer(node: Node, ask: Ask) -> Answer:
 
 
 def problem(status: int, why: str) -> Answer:
-    return Answer(status, encode({"error": why}))
+    return Answer(status, encode(Problem(why)))
 
 
 def state(node: Node, ask: Ask) -> Answer:

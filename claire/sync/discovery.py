@@ -23,7 +23,10 @@ ADDRESSES_MAX = 8  # of one machine
 TAILNETS = (ip_network("100.64.0.0/10"), ip_network("fd7a:115c:a1e0::/48"))
 
 _UUID = re.compile(hlc.UUID)
-_HOST = re.compile(r"[0-9A-Za-z_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}(?:%25[0-9A-Za-z_.-]{1,15})?\]")
+_LABEL = "[0-9A-Za-z_-]{1,63}"  # longer or empty ones no resolver takes
+_NAME = rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*\.?"
+_HOST = re.compile(rf"{_NAME}|\[[0-9A-Fa-f:.]{{2,45}}(?:%25[0-9A-Za-z_.-]{{1,15}})?\]")
+_LIKE_IPV4 = re.compile(r"\d+\.\d+\.\d+\.\d+")
 
 
 class Suggestion(NamedTuple):
@@ -44,7 +47,7 @@ def url_of(text: str) -> str:
     host, port = parts.netloc, parts.port
     if port is not None:
         host = host.rpartition(":")[0]
-    if not _HOST.fullmatch(host):
+    if not _HOST.fullmatch(host) or (_LIKE_IPV4.fullmatch(host) and not is_address(host)):
         raise ValueError(f"{host!r} is not a host")
     return f"{parts.scheme}://{host.lower()}:{SYNC_PORT if port is None else port}"
 

@@ -26,6 +26,9 @@ class Refusal(msgspec.Struct):
     evidence: str = ""
 
 
+_refusals = msgspec.json.Decoder(Refusal)
+
+
 def of(node: Node) -> bytes:
     """NDJSON of how this node came to be a member, from its own admissions upwards; empty if nobody admitted it."""
     with node.reading() as db:
@@ -48,8 +51,9 @@ def refusal(node: Node, machine_id: str, error: str) -> bytes:
 def hear_refusal(node: Node, answer: Answer) -> None:
     """Take in who cut us off, if a refusal shows it."""
     try:
-        heed(node, msgspec.json.decode(answer.body, type=Refusal).evidence.encode(), REVOKED)
-    except (msgspec.MsgspecError, UnicodeDecodeError, wire.Malformed):
+        shown: Refusal = wire.decode(_refusals, answer.body)
+        heed(node, shown.evidence.encode(), REVOKED)
+    except wire.Malformed:
         return  # a refusal in other words, or by somebody else
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 
 import ifaddr
-from zeroconf import IPVersion, ServiceStateChange, Zeroconf
+from zeroconf import Error, IPVersion, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from claire.sync.discovery import ADDRESSES_MAX, SIGHTINGS_MAX, Suggestion, on_tailnet, read_mdns
@@ -58,6 +58,9 @@ class Lan:
             browser = AsyncServiceBrowser(zeroconf.zeroconf, SERVICE, handlers=[self._noticed])
             try:
                 await self._announce(zeroconf)
+            except (OSError, Error) as error:  # an interface went while it was used
+                log.info("mDNS begins anew: %s", error)
+                await asyncio.sleep(CHECK_S)
             finally:
                 for task in self._resolving:
                     task.cancel()

@@ -78,6 +78,12 @@ class Taken(msgspec.Struct, frozen=True):
     etag: Digest
 
 
+class Problem(msgspec.Struct, frozen=True):
+    """Any answer that is no good one says why."""
+
+    error: str = ""
+
+
 class Span(msgspec.Struct, frozen=True):
     """Keys from `lo` up to but not including `hi`; without a digest: split it, whatever it holds."""
 
@@ -110,6 +116,7 @@ class Differences(msgspec.Struct, frozen=True):
 
 
 states = msgspec.json.Decoder(State)
+problems = msgspec.json.Decoder(Problem)
 takens = msgspec.json.Decoder(Taken)
 compares = msgspec.json.Decoder(Compare)
 differences = msgspec.json.Decoder(Differences)

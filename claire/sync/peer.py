@@ -63,7 +63,6 @@ class Peer:
     url: str
     machine_id: str = ""
     audience: str = ""
-    introduced: bool = False  # we have shown it who admitted us; once is enough
     is_here: bool = False  # this very node answered
 
 
@@ -133,10 +132,8 @@ async def _asked(node: Node, client: httpx.AsyncClient, peer: Peer, ask: Ask) ->
     if answer.status == 401 and audience and audience != peer.audience:
         await asyncio.to_thread(_meet, node, peer, audience)
         answer, _ = await _send(node, client, peer, ask)
-    if answer.status == 401 and not peer.introduced:
-        peer.introduced = True
-        if await _introduce(node, client, peer):
-            answer, _ = await _send(node, client, peer, ask)
+    if answer.status == 401 and await _introduce(node, client, peer):
+        answer, _ = await _send(node, client, peer, ask)
     if answer.status == 403:
         await asyncio.to_thread(introduction.hear_refusal, node, answer)
     return answer

@@ -31,12 +31,14 @@ from claire.sync.messages import (
     Compare,
     Differences,
     Leaf,
+    Problem,
     Span,
     State,
     Taken,
     after_query,
     differences,
     encode,
+    problems,
     states,
     takens,
 )
@@ -44,6 +46,8 @@ from claire.sync.plan import FIRST, LAST, behind, plan
 
 PASSES_MAX = 20  # a peer that is written to all the time must not hold us for ever
 COMPARES_MAX = 1_000  # requests to find the differences of one machine
+
+REASON_CHARS_MAX = 300
 
 NOTHING_SINCE = hlc.start("00000000-0000-0000-0000-000000000000")  # below every stamp
 
@@ -165,9 +169,10 @@ def expect(answer: Answer) -> bytes:
 
 def _reason(answer: Answer) -> str:
     try:
-        return str(msgspec.json.decode(answer.body, type=dict[str, Any]).get("error", ""))[:300]
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        problem: Problem = wire.decode(problems, answer.body)
+    except wire.Malformed:
         return ""
+    return problem.error[:REASON_CHARS_MAX]
 
 
 def pull_steps(node: Node, positions: Mapping[str, str], tally: Exchange) -> Steps:
@@ -187,13 +192,13 @@ def pull_steps(node: Node, positions: Mapping[str, str], tally: Exchange) -> Ste
             raise Cut("its answer was cut")
         tally.etag = batch.trailer.etag
         newest = {event.machine_id: event.hlc for event in batch.events}
+        if batch.trailer.more and not any(newest.get(machine, "") > stamp for machine, stamp in asked.items()):
+            raise PeerError("it says there is more and sends nothing new")
         for machine_id in asked:
             if machine_id in refused or not batch.trailer.more:
                 del left[machine_id]
             else:
                 left[machine_id] = newest.get(machine_id, left[machine_id])
-        if batch.trailer.more and not newest.keys() & asked.keys():
-            raise PeerError("it says there is more and sends nothing")
     if store is not None:
         store()
 

@@ -19,6 +19,7 @@ from claire.sync.messages import STATE_PATH, Answer, Ask, encode
 INBOUND_EXCHANGES_MAX = 3  # at a time; more wait a moment, then are told to come back
 INBOUND_WAIT_S = 1.0
 RETRY_AFTER_S = 2
+DISK_RETRY_AFTER_S = 30  # a disk that is full stays so for a while; whole pages are sent again for each try
 REQUEST_S_MAX = 30.0
 WAIT_S_MAX = 25.0
 PAIR_BYTES_MAX = 4096
@@ -65,7 +66,7 @@ async def _within_deadline(work: Awaitable[Response], request: Request) -> Respo
     except ClientDisconnect:
         return _plain(problem(400, "the request was cut"))
     except StorageError as error:
-        return _plain(problem(503, error.message), {"retry-after": str(RETRY_AFTER_S)})
+        return _plain(problem(503, error.message), {"retry-after": str(DISK_RETRY_AFTER_S)})
 
 
 async def _exchange(inbox: Inbox, request: Request) -> Response:
@@ -149,7 +150,8 @@ async def _state(inbox: Inbox, ask: Ask, wait_s: float) -> Answer:
 
 async def _permitted(inbox: Inbox, ask: Ask, handler: Callable[[Node, Ask], Answer] = answer) -> Answer:
     try:
-        await asyncio.wait_for(inbox.permits.acquire(), INBOUND_WAIT_S)
+        async with asyncio.timeout(INBOUND_WAIT_S):  # `wait_for` may lose a permit to a request that is cut meanwhile
+            await inbox.permits.acquire()
     except TimeoutError:
         return problem(503, f"{INBOUND_EXCHANGES_MAX} exchanges are running")
     try:

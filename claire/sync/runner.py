@@ -88,7 +88,7 @@ class Runner:
         self._here: set[str] = set()  # `host:port` where this very node answers
         self.rounds = {"in sync": 0, "behind": 0, "failed": 0}  # since the start
         self._agreed: dict[str, dict[str, str]] = {}  # per peer, newest stamps when we last held the same
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._wake = Bell()
 
@@ -109,14 +109,16 @@ class Runner:
                 pause = self.gossip.next_at(time.monotonic()) - time.monotonic()
                 await self._wake.wait(max(0.01, min(pause, TICK_S_MAX)), rung)
         finally:
-            tasks = [bell, watch, *self._tasks.values(), *self._watches.values()]
+            tasks = [bell, watch, *self._tasks, *self._watches.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _start_due(self) -> None:
         for name in self.gossip.due(time.monotonic()):
-            self._tasks[name] = asyncio.create_task(self._contact(name))
+            task = asyncio.create_task(self._contact(name))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     def contacted(self, machine_id: str) -> None:
         """A member made a request here."""
@@ -151,11 +153,12 @@ class Runner:
     async def _watch(self, name: str) -> None:
         try:
             while peers := [peer for peer in self.addresses.get(name, []) if peer.audience]:
-                etag = await asyncio.to_thread(self._etag)
-                if await wait_for_change(self.node, self.client, peers[0], etag):
-                    self.gossip.want(name)
-                    self._wake.ring()
-                    await asyncio.sleep(WATCH_PAUSE_S)  # let that exchange run
+                if name in self._agreed:  # else it would answer at once, again and again
+                    etag = await asyncio.to_thread(self._etag)
+                    if await wait_for_change(self.node, self.client, peers[0], etag):
+                        self.gossip.want(name)
+                        self._wake.ring()
+                await asyncio.sleep(WATCH_PAUSE_S)  # let that exchange run
         except (ClaireError, *NETWORK_ERRORS) as error:
             log.info("%s: watching ended: %s", name[:8], error)
         finally:
@@ -197,15 +200,16 @@ class Runner:
     async def _contact(self, name: str) -> None:
         """One exchange, from start to what gossip and people are told of it."""
         steps = partial(self._steps, name, self._agreed.pop(name, {}))
+        outcome = Outcome(Exchange(), error="it was not tried to the end")
         try:
             outcome = await attempt(self.node, self.client, list(self.addresses.get(name, [])), steps)
-            self._heed(name, outcome)
+        finally:
+            self._heed(name, outcome)  # whatever happened: a contact that stays busy is never made again
+            self._wake.ring()
+        try:
             await self._remember(outcome.exchange.machine_id or name, outcome)
         except StorageError as error:  # a full disk: what was exchanged is kept or comes again
             log.error("%s: %s", name[:8], error.message)
-        finally:
-            self._tasks.pop(name, None)
-            self._wake.ring()
 
     def _steps(self, name: str, agreed: dict[str, str], node: Node, tally: Exchange) -> Steps:
         """A round, unless the peer was cut off a moment ago."""

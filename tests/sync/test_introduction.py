@@ -49,6 +49,26 @@ async def test_a_member_that_was_not_heard_of_yet_introduces_itself(
         assert {c.machine_id, d.machine_id} <= members.keys(db).keys()
 
 
+async def test_an_introduction_that_was_cut_is_made_again(
+    make_node: MakeNode, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b, c = (make_node(name) for name in "abc")
+    befriend(a, b)
+    admit(b, c)
+    admit(c, b)
+    c.receive(everything(b))
+
+    async def cut(*_: object) -> bool:
+        raise httpx.ReadError("cut")
+
+    async with serving(a) as url:
+        peer = Peer(url)
+        with monkeypatch.context() as patch, pytest.raises(httpx.ReadError):
+            patch.setattr("claire.sync.peer._introduce", cut)
+            await exchange(c, client, peer)
+        assert (await exchange(c, client, peer)).machine_id == a.machine_id
+
+
 async def test_after_a_rotation_that_no_peer_heard_of(make_node: MakeNode, client: httpx.AsyncClient) -> None:
     a, b = make_node("a"), make_node("b")
     befriend(a, b)

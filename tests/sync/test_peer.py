@@ -261,6 +261,17 @@ async def test_what_we_did_wrong_is_not_repeated(
     assert route.call_count == 1
 
 
+@pytest.mark.parametrize("status", [400, 403, 500, 503])
+@respx.mock
+async def test_an_odd_refusal_is_no_more_than_a_refusal(
+    status: int, pair: tuple[Node, Node], client: httpx.AsyncClient
+) -> None:
+    for body in (b"[" * 100_000, b'{"error":' + b"[" * 100_000, b'{"evidence":7}', b"\xff"):
+        respx.get(URL + STATE_PATH).respond(status, content=body)
+        with pytest.raises(PeerError):
+            await exchange(pair[0], client, known(pair[1]))
+
+
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 @respx.mock
 async def test_p14_redirects_are_not_followed(status: int, pair: tuple[Node, Node], client: httpx.AsyncClient) -> None:

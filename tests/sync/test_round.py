@@ -181,6 +181,21 @@ def test_two_live_clones_heal_even_with_equal_stamps(pair: tuple[Node, Node]) ->
         assert len(names(b)) == 400
 
 
+def test_a_peer_that_sends_the_same_page_for_ever_is_left(pair: tuple[Node, Node]) -> None:
+    a, b = pair
+    projects.create(b, "api")
+
+    def reply(ask: Ask) -> Answer:
+        given = answer(b, ask)
+        if ask.path != EVENTS_PATH or ask.method != "GET":
+            return given
+        return Answer(200, given.body.replace(b'{"more":false', b'{"more":true'))
+
+    with pytest.raises(PeerError, match="sends nothing new"):
+        play(a, reply)
+    assert names(a) == {"api"}, "what came is kept"
+
+
 def test_holes_are_found_by_ranges_with_few_bytes(pair: tuple[Node, Node]) -> None:
     a, b = pair
     for number in range(600):

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,8 @@ from claire.sync import gossip, health
 from claire.sync.bell import Bell, listen
 from claire.sync.discovery import Suggestion
 from claire.sync.peer import open_client
-from claire.sync.runner import Runner
+from claire.sync.round import Exchange
+from claire.sync.runner import Outcome, Runner, attempt
 from tests.conftest import befriend
 from tests.sync.serving import serving
 
@@ -98,6 +100,47 @@ def remembered(node: Node, peer: Node) -> Row:
     """What `node` knows of talking to `peer` by now."""
     with node.reading() as db:
         return next((row for row in health.known(db) if row["machine_id"] == peer.machine_id), {})
+
+
+async def test_whatever_ends_an_attempt_another_one_follows(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = make_node("a"), make_node("b")
+    befriend(a, b)
+    defects = iter([ZeroDivisionError, ZeroDivisionError])
+
+    async def broken(*args: Any) -> Outcome:
+        if defect := next(defects, None):
+            raise defect
+        return await attempt(*args)
+
+    monkeypatch.setattr("claire.sync.runner.attempt", broken)
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    async with serving(b) as url, running(a, Suggestion(url, b.machine_id)) as runner:
+        for failed in (1, 2):
+            await until(lambda: runner.rounds["failed"] == failed)  # noqa: B023
+            runner.gossip.want(b.machine_id)
+            runner._wake.ring()
+        await until(lambda: equal(a, b))
+
+
+async def test_a_peer_that_never_agrees_is_not_watched(make_node: MakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("claire.sync.runner.TICK_S_MAX", 0.05)
+    monkeypatch.setattr("claire.sync.runner.WATCH_PAUSE_S", 0.0)
+    a, b = make_node("a"), make_node("b")
+    befriend(a, b)
+
+    async def never_in_sync(*_: Any) -> Outcome:
+        return Outcome(Exchange(machine_id=b.machine_id))
+
+    monkeypatch.setattr("claire.sync.runner.attempt", never_in_sync)
+    async with running(a, Suggestion("http://127.0.0.1:1", b.machine_id)) as runner:
+        await until(lambda: runner.addresses.get(b.machine_id) is not None)
+        runner.addresses[b.machine_id][0].audience = f"{b.machine_id}/boot"
+        await until(lambda: bool(runner._watches))
+        made = runner.rounds["behind"]
+        await asyncio.sleep(0.2)  # as long as it takes, were it to happen
+        assert runner._watches and runner.rounds["behind"] == made
 
 
 async def test_an_address_nobody_named_is_learnt_by_asking_there(make_node: MakeNode) -> None:
