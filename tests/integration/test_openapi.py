@@ -97,18 +97,20 @@ class Asker:
         self.asked: dict[int, int] = {}  # status -> how often
         self.session = requests.Session()
         self.session.trust_env = False
-        again = Retry(20, allowed_methods=None, status=0)  # a refused body may still be on its way when it is refused
+        # A body may still be on its way when it is refused, and then the refusal is lost.
+        again = Retry(20, allowed_methods=None, respect_retry_after_header=False)
         self.session.mount("http://", requests.adapters.HTTPAdapter(max_retries=again))
 
     def mark(self, request: requests.PreparedRequest) -> None:
         """Adds what shows who asks."""
 
-    def ask(self, case: Case) -> None:
-        made = case.as_transport_kwargs(base_url=self.url)
-        request = requests.Request(**made).prepare()
-        request.headers.pop("X-Schemathesis-TestCaseId", None)
+    def send(self, request: requests.PreparedRequest) -> requests.Response:
         self.mark(request)
-        answer = self.session.send(request, timeout=ANSWER_S_MAX, allow_redirects=False)
+        return self.session.send(request, timeout=ANSWER_S_MAX, allow_redirects=False)
+
+    def ask(self, case: Case) -> None:
+        request = requests.Request(**case.as_transport_kwargs(base_url=self.url)).prepare()
+        answer = self.send(request)
         self.asked[answer.status_code] = self.asked.get(answer.status_code, 0) + 1
         assert answer.status_code < 500, (request.method, request.url, request.body, answer.text)
         assert answer.status_code == 304 or "default-src 'none'" in answer.headers["content-security-policy"]
