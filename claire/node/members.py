@@ -187,9 +187,13 @@ def revoke(node: "Node", ref: str, since_ms: int | None = None) -> Row:
         return find(tx.db, member["id"])
 
 
-def rename(node: "Node", ref: str, name: str) -> Row:
+def check_name(name: str) -> None:
     if not name.strip() or len(name) > NAME_CHARS_MAX or not name.isprintable():
-        raise UsageError(f"a name has 1 to {NAME_CHARS_MAX} printable characters", "choose another name")
+        raise UsageError(f"a node's name has 1 to {NAME_CHARS_MAX} printable characters", "choose another name")
+
+
+def rename(node: "Node", ref: str, name: str) -> Row:
+    check_name(name)
     with node.writing() as tx:
         member = find(tx.db, ref)
         tx.record(NodeRenamed(member["id"], name))

@@ -20,6 +20,7 @@ def init(
     A database without its key is not papered over: the key may be in a backup. A key without its database gets a new
     one, into which peers bring back what the node wrote.
     """
+    members.check_name(name)
     for folder in home.folders:
         with store.words(folder):
             os.makedirs(folder, mode=0o700, exist_ok=True)

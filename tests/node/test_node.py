@@ -191,6 +191,14 @@ def test_init_goes_on_where_it_was_cut(tmp_path: Path, monkeypatch: pytest.Monke
             assert db.execute("SELECT count(*) FROM events").fetchone() == (1,)
 
 
+@pytest.mark.parametrize("name", ["", " ", "two\nlines", "x" * 101])
+def test_a_node_without_a_proper_name_is_not_begun(tmp_path: Path, name: str) -> None:
+    home = Home.from_env({"CLAIRE_HOME": str(tmp_path / "a")})
+    with pytest.raises(UsageError, match="printable"):
+        setup.init(home, name)
+    assert not os.path.exists(home.data)
+
+
 def test_two_first_runs_at_once_make_one_node(tmp_path: Path) -> None:
     home = Home.from_env({"CLAIRE_HOME": str(tmp_path / "a")})
     with ThreadPoolExecutor() as threads:
