@@ -24,6 +24,7 @@ INSTEAD = "without a service: claire node"
 UNREACHED = f"log in as this user, not by su, and repeat; {INSTEAD}"
 KEPT = (  # of the environment of who installs it; the service manager's own has none of them
     "CLAIRE_HOME",
+    "CLAIRE_LOG",
     "CLAUDE_CONFIG_DIR",
     "PATH",
     "TMUX_TMPDIR",

@@ -34,7 +34,7 @@ def test_every_line_is_a_sample(make_node: Callable[..., Node]) -> None:
     assert got.status == 200 and (got.header("content-type") or "").startswith("text/plain; version=0.0.4")
     for line in got.text.splitlines():
         assert line.startswith("# ") or LINE.fullmatch(line), line
-    assert f'claire_events{{machine="{node.machine_id}"}} 3' in got.text and "\nx_total 3\n" in got.text
+    assert f'claire_events_total{{machine="{node.machine_id}"}} 3' in got.text and "\nx_total 3\n" in got.text
 
 
 def test_nobody_without_login_or_token(node: Node, token: str) -> None:
