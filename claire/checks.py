@@ -16,6 +16,7 @@ from claire.node.node import Node
 
 OK, NOTE, BAD = "ok", "note", "bad"
 FREE_BYTES_MIN, FREE_BYTES_ENOUGH = 100 * 1024**2, 1024**3
+FREE = "free some space: writing stops when none is left, and goes on by itself"
 PROGRAM_S_MAX = 5
 ANSWER_S_MAX = 3.0
 
@@ -101,8 +102,8 @@ def disk(home: Home) -> Check:
         return Check("disk", BAD, f"{home.data}: {error.strerror}", "claire init")
     said = f"{free / 1024**3:.1f} GiB free"
     if free < FREE_BYTES_MIN:
-        return Check("disk", BAD, said, "free some space: writing stops when none is left, and goes on by itself")
-    return Check("disk", NOTE if free < FREE_BYTES_ENOUGH else OK, said)
+        return Check("disk", BAD, said, FREE)
+    return Check("disk", NOTE, said, FREE) if free < FREE_BYTES_ENOUGH else Check("disk", OK, said)
 
 
 def daemon(home: Home, env: Mapping[str, str]) -> Iterator[Check]:
@@ -114,7 +115,8 @@ def daemon(home: Home, env: Mapping[str, str]) -> Iterator[Check]:
     try:
         running = runtime.is_running(home)
     except OSError as error:
-        yield Check("daemon", NOTE, f"nobody can tell whether it runs: {error.filename}: {error.strerror}")
+        why = f"nobody can tell whether it runs: {error.filename}: {error.strerror}"
+        yield Check("daemon", NOTE, why, "put the folders right first")
         return
     if running:
         urls = runtime.read_urls(home)
@@ -170,7 +172,10 @@ def claude(home: Home, env: Mapping[str, str]) -> Iterator[Check]:
     from claire.fleet import hooks
 
     said = _output("claude", "--version")
-    yield Check("claude", OK if said else NOTE, said or "not on this PATH: no sessions here, or it is elsewhere")
+    if said:
+        yield Check("claude", OK, said)
+    else:
+        yield Check("claude", NOTE, "not on this PATH", "nothing, if no sessions run here; else put it on the PATH")
     try:
         found = hooks.status(env, home)
     except ClaireError as error:
@@ -194,7 +199,10 @@ def rclaude(home: Home, env: Mapping[str, str]) -> Iterator[Check]:
         return
     listing = rclaudes.sessions(spoken, env)
     wrong = "; ".join(listing.problems)
-    yield Check("rclaude", NOTE if wrong else OK, wrong or f"lists {len(listing.found)} sessions")
+    if wrong:
+        yield Check("rclaude", NOTE, wrong, "try it by hand; [fleet] in claire.toml says how it is called")
+    else:
+        yield Check("rclaude", OK, f"lists {len(listing.found)} sessions")
 
 
 def _output(*argv: str) -> str | None:

@@ -60,7 +60,8 @@ def has_token(node: "Node", authorization: bytes) -> bool:
 def of_node(db: Connection, node: "Node") -> Iterable[Sample]:
     yield Sample("claire_info", "gauge", "The version that runs.", 1, (("version", claire.__version__),))
     for machine, row in log.index(db).items():
-        yield Sample("claire_events_total", "counter", "Events held, by who wrote them.", row.count, (("machine", machine),))
+        labels = (("machine", machine),)
+        yield Sample("claire_events_total", "counter", "Events held, by who wrote them.", row.count, labels)
     size = os.path.getsize(node.home.database)
     yield Sample("claire_database_bytes", "gauge", "Size of the database.", size)
     for host in overview.hosts(db, node.machine_id):
