@@ -21,9 +21,10 @@ STRANGER = "its machine is not a member"
 FOLLOWS = "follows a refused event of its machine"
 FORGED = "the signature does not verify"
 EQUIVOCAL = "another event has this uuid; the first one is kept"
+TAKEN = "another machine took this uuid first"
 REVOKED = "its machine was revoked before this event"
 
-ALARMS = {FORGED: "forged", EQUIVOCAL: "equivocation"}
+ALARMS = {FORGED: "forged", EQUIVOCAL: "equivocation", TAKEN: "equivocation"}
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -42,17 +43,19 @@ class Receipt:
         self.duplicate = 0
         self.refused: list[Refusal] = []
         self.fresh: list[str] = []  # uuids of the accepted, to be forwarded
-        self._blocked: set[str] = set()
+        self.blocked_machines: set[str] = set()  # of which something was refused: what follows has to wait
 
     def refuse(self, event: Event, why: str) -> None:
         """Refuse an event, and with it what follows of its machine: `newest` must never hide a hole."""
-        self.refused.append(
-            Refusal(event.uuid, event.machine_id, FOLLOWS if event.machine_id in self._blocked else why)
-        )
-        self._blocked.add(event.machine_id)
+        self.refused.append(Refusal(event.uuid, event.machine_id, FOLLOWS if self.blocked(event) else why))
+        self.blocked_machines.add(event.machine_id)
+
+    def leave_out(self, event: Event, why: str) -> None:
+        """Refuse this event alone: it is not its machine's fault, and must not silence it."""
+        self.refused.append(Refusal(event.uuid, event.machine_id, why))
 
     def blocked(self, event: Event) -> bool:
-        return event.machine_id in self._blocked
+        return event.machine_id in self.blocked_machines
 
 
 def receive(node: "Node", events: Sequence[Event]) -> Receipt:
@@ -154,6 +157,8 @@ def _new(db: sqlite3.Connection, sound: list[seals.Hashed], receipt: Receipt) ->
             fresh.append((event, number))
         elif signed_bytes(stored) == signed_bytes(event):
             receipt.duplicate += 1
+        elif stored.machine_id != event.machine_id:
+            receipt.leave_out(event, TAKEN)
         else:
             blocked.add(event.machine_id)
             receipt.refuse(event, EQUIVOCAL)

@@ -63,7 +63,7 @@ def _pass(node: Node, file: BinaryIO) -> Carried:
         carried.accepted += receipt.accepted
         carried.duplicate += receipt.duplicate
         carried.refused += receipt.refused
-        blocked |= {refusal.machine_id for refusal in receipt.refused}
+        blocked |= receipt.blocked_machines
     return carried
 
 

@@ -232,7 +232,7 @@ def _store(node: Node, batch: wire.Batch, tally: Exchange) -> set[str]:
     tally.duplicate += receipt.duplicate
     tally.refused += [(refusal.uuid, refusal.why) for refusal in receipt.refused]
     tally.refused += [(error.uuid, error.message) for error in batch.malformed]
-    return {refusal.machine_id for refusal in receipt.refused} | {error.machine_id for error in batch.malformed}
+    return receipt.blocked_machines | {error.machine_id for error in batch.malformed}
 
 
 def push_steps(node: Node, positions: Mapping[str, str], tally: Exchange) -> Steps:

@@ -27,7 +27,7 @@ BODY_EVENTS = 2_000
 FLOODERS = 4  # at a time; a listener takes three, and tells the fourth to come back
 LOOKS = 40  # at the dashboard, before the flood
 P95_S_MAX = 0.3
-SLOWER_MAX = 10  # on a machine that is not ours alone: than the dashboard was before
+SLOWER_MAX = 20  # on a machine that is not ours alone: than the dashboard was before
 
 
 @pytest.fixture

@@ -124,6 +124,24 @@ def test_p10_two_contents_under_one_uuid(pair: tuple[Node, Node]) -> None:
     assert etag(one) == etag(other)
 
 
+def test_p10_a_member_that_takes_anothers_uuid_first_does_not_silence_it(make_node: Callable[..., Node]) -> None:
+    here, author, thief = make_node("here"), make_node("author"), make_node("thief")
+    befriend(here, author, thief)
+    here.receive([*everything(author), *everything(thief)])
+    projects.create(author, "api")
+    projects.create(author, "web")
+    taken, kept = everything(author)[-2:]
+    stamp = hlc.encode(hlc.decode(taken.hlc)[0], 0, thief.machine_id)
+    copy = made.resigned(changed(taken, machine_id=thief.machine_id, hlc=stamp), thief.identity)
+    assert here.receive([copy]).accepted == 1
+    receipt = here.receive([taken, kept])
+    assert [refusal.why for refusal in receipt.refused] == [admit.TAKEN]
+    assert receipt.accepted == 1 and not receipt.blocked_machines
+    with here.reading() as db:
+        assert {project["name"] for project in projects.list_projects(db)} == {"api", "web"}
+        assert log.recount(db) == {machine: row for machine, row in log.index(db).items() if row.count}
+
+
 def test_p2_a_revoked_node_is_cut_off_at_its_stamp_everywhere(make_node: Callable[..., Node], clock: Clock) -> None:
     a, b, thief = make_node("a"), make_node("b"), make_node("thief")
     befriend(a, b, thief)
