@@ -188,6 +188,12 @@ def fingerprint(db: sqlite3.Connection, machine_id: str, low: Key, high: Key) ->
     return count, f"{digest:032x}"
 
 
+def count(db: sqlite3.Connection, machine_id: str, low: Key, high: Key) -> int:
+    """How many events of a machine have low <= (hlc, uuid) < high."""
+    (found,) = db.execute(f"SELECT count(*) FROM events WHERE {_RANGE}", (machine_id, *low, *high)).fetchone()
+    return int(found)
+
+
 def parts(
     db: sqlite3.Connection, machine_id: str, low: Key, high: Key, cuts: Collection[int]
 ) -> list[tuple[Key, int, str]]:

@@ -15,7 +15,7 @@ from claire.node import log, projects
 from claire.node.event import Body, Event
 from claire.node.fold import Fold, replay_events
 from claire.node.node import Node
-from claire.sync import wire
+from claire.sync import answers, wire
 from claire.sync.answers import answer
 from claire.sync.messages import EVENTS_PATH, RANGES_PATH, STATE_PATH, Answer, Ask, Compare, Span, encode
 from claire.sync.round import Cut, Exchange, PeerError, news_steps
@@ -196,7 +196,11 @@ def test_a_peer_that_sends_the_same_page_for_ever_is_left(pair: tuple[Node, Node
     assert names(a) == {"api"}, "what came is kept"
 
 
-def test_holes_are_found_by_ranges_with_few_bytes(pair: tuple[Node, Node]) -> None:
+@pytest.mark.parametrize(("at_a_time", "requests_max"), [(answers.COMPARED_EVENTS_MAX, 3), (100, 20)])
+def test_holes_are_found_by_ranges_with_few_bytes(
+    at_a_time: int, requests_max: int, pair: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "COMPARED_EVENTS_MAX", at_a_time)
     a, b = pair
     for number in range(600):
         projects.create(a, f"a{number}")
@@ -208,7 +212,7 @@ def test_holes_are_found_by_ranges_with_few_bytes(pair: tuple[Node, Node]) -> No
     asked: list[Ask] = []
     tally = converse(b, a, asked)
     assert tally.in_sync and tally.received == 3
-    assert sum(ask.path == RANGES_PATH for ask in asked) <= 3
+    assert sum(ask.path == RANGES_PATH for ask in asked) <= requests_max
 
 
 def test_a_peer_that_lost_nearly_everything_in_the_middle_gets_it_back(
