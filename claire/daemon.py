@@ -18,6 +18,7 @@ from claire.runtime import alone, forget_urls, write_urls
 from claire.sync import bell, peer, tailscale
 from claire.sync.discovery import Suggestion
 from claire.sync.finder import Finder
+from claire.sync.gate import Gate
 from claire.sync.runner import Runner
 from claire.sync_listener import SyncListener
 from claire.ui import login
@@ -74,7 +75,9 @@ class Daemon:
 
             self.lan = Lan(self.node.machine_id, lambda: self.listener.open_port, self._is_member)
         port, origins = ui.getsockname()[1], [origin, *self.settings.origins]
-        dashboard = ui_app(self.node, port=port, origins=origins, measures=self.pulse.measures)
+        dashboard = Gate(
+            ui_app(self.node, port=port, origins=origins, measures=self.pulse.measures), tailscale.is_known
+        )
         try:
             await self._until_stopped(
                 serve_until(dashboard, [ui], self.stop),

@@ -1,4 +1,4 @@
-"""The gate before the sync listener: on an address of the tailnet, only hosts of the tailnet are answered.
+"""The gate before both listeners: on an address of the tailnet, only hosts of the tailnet are answered.
 
 To be bound to an address is not to be reached through its network alone: Linux takes a packet for any of its addresses
 on any interface, so a neighbour on the LAN that routes a tailnet address here would get through.

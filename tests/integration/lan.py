@@ -50,7 +50,7 @@ def main(root: Path) -> None:
     neighbour = lay_cable()
     inside = ["nsenter", "-t", str(neighbour.pid), "-n"]
     a, b = ProcessNode(root, "a", CLAIRE_SYNC_HOST=LAN), ProcessNode(root, "b")
-    tailnet = ProcessNode(root, "c", CLAIRE_SYNC_HOST=TAILNET)
+    tailnet = ProcessNode(root, "c", CLAIRE_SYNC_HOST=TAILNET, CLAIRE_HOST=TAILNET)
     found: dict[str, object] = {}
     try:
         for node in (a, tailnet):
@@ -67,17 +67,18 @@ def main(root: Path) -> None:
             done = subprocess.run(command, env=b.env, capture_output=True, text=True, timeout=PATIENCE_S)
             return done.stdout + done.stderr
 
-        def get(scheme: str, host: str, node: ProcessNode, source: str, where: list[str]) -> str:
-            port = node.sync_url().rpartition(":")[2]
+        def get(scheme: str, host: str, url: str, source: str, where: list[str]) -> str:
+            port = url.rpartition(":")[2]
             done = subprocess.run(
                 [*where, sys.executable, "-c", GET, scheme, host, port, source], capture_output=True, text=True
             )
             return done.stdout.strip() or done.stderr
 
-        found["stranger, plain"] = get("http", LAN, a, NEIGHBOUR, inside)
-        found["stranger, tls"] = get("https", LAN, a, NEIGHBOUR, inside)
-        found["neighbour to the tailnet address"] = get("http", TAILNET, tailnet, NEIGHBOUR, inside)
-        found["host of the tailnet"] = get("http", TAILNET, tailnet, TAILNET, [])
+        found["stranger, plain"] = get("http", LAN, a.sync_url(), NEIGHBOUR, inside)
+        found["stranger, tls"] = get("https", LAN, a.sync_url(), NEIGHBOUR, inside)
+        for what, url in (("sync", tailnet.sync_url()), ("dashboard", str(tailnet.urls()["ui"]))):
+            found[f"neighbour to {what} on the tailnet address"] = get("http", TAILNET, url, NEIGHBOUR, inside)
+            found[f"host of the tailnet to {what}"] = get("http", TAILNET, url, TAILNET, [])
         found["join"] = there("peer", "join", line)
         found["projects"] = there("project", "list", "--json")
         print(json.dumps(found))

@@ -145,8 +145,9 @@ def test_p15_a_lan_neighbour_meets_tls_on_the_lan_and_nothing_on_the_tailnet_add
     assert found["doctor"] == ["ok"]
     assert found["stranger, plain"] == "RemoteDisconnected"
     assert found["stranger, tls"] == "401"
-    assert found["neighbour to the tailnet address"] == "403"
-    assert found["host of the tailnet"] == "401"
+    for what in ("sync", "dashboard"):
+        assert found[f"neighbour to {what} on the tailnet address"] == "403"
+        assert found[f"host of the tailnet to {what}"] == "401"
     assert found["join"].startswith("joined a ")
     assert [project["name"] for project in json.loads(found["projects"])["data"]] == ["api"]
 
