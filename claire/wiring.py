@@ -82,7 +82,7 @@ def pane_tail(node: Node, session_id: str, rows_max: int, *, share: bool) -> str
 
     if share:
         return runner.share_tail(node, os.environ, session_id, rows_max)
-    return runner.pane_tail(os.environ, session_id, rows_max)
+    return runner.pane_tail(node, os.environ, session_id, rows_max)
 
 
 def change_hooks(home: Home, *, install: bool, dry_run: bool) -> list[Row]:

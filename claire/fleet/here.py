@@ -23,7 +23,7 @@ def session_id(home: Home, env: Mapping[str, str], pid: int) -> str:
     for ancestor in processes.ancestors(pid, ANCESTORS_MAX):
         entry, process = entries.get(ancestor), processes.find(ancestor)
         if entry and process and claude.alive(entry, process):
-            return "" if entry.headless else reports.session_of(ancestor, entry.session_id)
-        if started := reports.session_of(ancestor, ""):
+            return "" if entry.headless else reports.session_of(ancestor, process.start, entry.session_id)
+        if process and (started := reports.session_of(ancestor, process.start, "")):
             return started
     return env.get("CLAUDE_CODE_SESSION_ID", "")

@@ -23,13 +23,8 @@ _HEADLESS_ARGUMENTS = ("-p", "--print")
 _NAMED_SESSION = re.compile(r"(?:--session-id|--resume|-r)[= ](\S+)")
 
 
-def _as_registered(_pid: int, registered: str) -> str:
+def _as_registered(_pid: int, _start: str, registered: str) -> str:
     return registered
-
-
-def _corrected(entry: Entry, session_of: Callable[[int, str], str]) -> Entry:
-    session_id = session_of(entry.pid, entry.session_id)
-    return entry if session_id == entry.session_id else replace(entry, session_id=session_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +45,9 @@ class Host:
     """Looks at this host again and again, and remembers what did not change."""
 
     env: Mapping[str, str]
-    more_homes: tuple[str, ...] = ()
     not_sessions: tuple[str, ...] = ()  # folders whose Claude runs are ours (triage), never sessions
+    known_homes: Callable[[], Iterable[str]] = tuple  # config homes of sessions seen before
+    session_of: Callable[[int, str, str], str] = _as_registered  # (pid, start, as registered) where hooks know better
     registry: Registry = field(default_factory=Registry)
     monotonic: Callable[[], float] = time.monotonic
     homes_seen: list[Path] = field(default_factory=list)  # at the last look
@@ -66,20 +62,23 @@ class Host:
 
     @property
     def homes(self) -> list[Path]:
-        return claude.config_homes(self.env, (*self.more_homes, *sorted(self._found_homes)))
+        return claude.config_homes(self.env, sorted({*self.known_homes(), *self._found_homes}))
 
-    def look(self, session_of: Callable[[int, str], str] = _as_registered) -> Sight:
-        """`session_of(pid, registered)` corrects what the registry says, where hooks know better."""
+    def look(self) -> Sight:
         live, ended = self._entries(self.registry.read(self._look_for_homes()))
-        live = [(_corrected(entry, session_of), process) for entry, process in live]
+        live = [(self._corrected(entry, process), process) for entry, process in live]
         self._learn_sockets(live)
         panes, problems = self._panes()
         taken = {process.tty for _, process in live}
         free = {pane.pid: pane.device for pane in panes if pane.device not in taken and pane.device and not pane.dead}
-        named, unnamed = self._unregistered(free, {process.pid for _, process in live}, session_of)
+        named, unnamed = self._unregistered(free, {process.pid for _, process in live})
         joined = seats.join([*live, *named], panes)
         shown = tuple(seat for seat in joined if not self._excluded(seat.entry))
         return Sight(shown, tuple(ended), tuple(seats.join(unnamed, panes)), tuple(problems))
+
+    def _corrected(self, entry: Entry, process: Process) -> Entry:
+        session_id = self.session_of(process.pid, process.start, entry.session_id)
+        return entry if session_id == entry.session_id else replace(entry, session_id=session_id)
 
     def _excluded(self, entry: Entry) -> bool:
         ours = any(entry.cwd.startswith(folder) for folder in self.not_sessions)
@@ -112,9 +111,7 @@ class Host:
                 ended.append(entry)
         return live, ended
 
-    def _unregistered(
-        self, free: Mapping[int, int], known: set[int], session_of: Callable[[int, str], str]
-    ) -> tuple[Living, Living]:
+    def _unregistered(self, free: Mapping[int, int], known: set[int]) -> tuple[Living, Living]:
         """Claude versions without a registry, on terminals where the registry knows of nobody."""
         named: Living = []
         unnamed: Living = []
@@ -123,7 +120,7 @@ class Host:
             if process.pid in known or not claude.runs_claude(argv) or {*argv} & {*_HEADLESS_ARGUMENTS}:
                 continue
             self._learn_home(process.pid)
-            entry = _corrected(_entry_of(process, argv), session_of)
+            entry = self._corrected(_entry_of(process, argv), process)
             (named if entry.session_id else unnamed).append((entry, process))
         return named, unnamed
 

@@ -50,6 +50,19 @@ def spool_path(home: Home) -> str:
     return os.path.join(home.state, "hooks.ndjson")
 
 
+def eyes(node: Node, env: Mapping[str, str], spool: Spool) -> Host:
+    """This host, with what this node remembers of it and what hooks told."""
+
+    def homes() -> set[str]:
+        with node.reading() as db:
+            return {home for _, home in held_processes(db).values() if home}
+
+    def session_of(pid: int, start: str, registered: str) -> str:
+        return spool.read().session_of(pid, start, registered)
+
+    return Host(env, (triage_folder(node.home),), homes, session_of)
+
+
 @dataclass
 class Observer:
     """Passes over this host. What it remembers in between saves work and nothing else."""
@@ -62,9 +75,8 @@ class Observer:
     _disputed: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        home = self.node.home
-        self.host = Host(self.env, not_sessions=(triage_folder(home),))
-        self.spool = Spool(spool_path(home))
+        self.spool = Spool(spool_path(self.node.home))
+        self.host = eyes(self.node, self.env, self.spool)
 
     def observe(self) -> Pass:
         """Record what changed since the log last heard of it; an idle host costs no event."""
@@ -72,12 +84,11 @@ class Observer:
             known = {row["id"]: row for row in sessions.list_sessions(db, gone=True)}
             held = held_processes(db)
             name = members.names(db).get(self.node.machine_id, "")
-        self.host.more_homes = tuple(sorted({home for _, home in held.values() if home}))
-        reports = self.spool.read()
-        sight = self.host.look(reports.session_of)
+        sight = self.host.look()
         if _some_lost_their_terminal(sight, known):
             self.sleep(DYING_S)
-            sight = self.host.look(reports.session_of)
+            sight = self.host.look()
+        reports = self.spool.read()
         self._link(sight, held, known, reports)
         seen = [self._seen(places, known, name, reports) for places in _by_session(sight).values()]
         lost = self._lost(sight, held, known)
@@ -94,7 +105,7 @@ class Observer:
 
     def _link(self, sight: Sight, held: Processes, known: Mapping[str, Row], reports: Reports) -> None:
         before = {process: session for process, (session, _) in held.items()}
-        for found in lineage.successions(sight.seats, before, known.__contains__, reports, processes.arguments):
+        for found in lineage.successions(sight.seats, before, known, reports, processes.arguments):
             sessions.succeed(self.node, found.old, found.new, found.reason)
 
     def _seen(self, places: Sequence[Seat], known: Mapping[str, Row], name: str, reports: Reports) -> Observation:

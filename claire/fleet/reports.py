@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from claire.fleet.state import ENDED_BADLY, WAITING, Claim, State
@@ -36,24 +35,31 @@ _UNSEEN = {
 _ASKS_THE_USER = ("AskUserQuestion", "ExitPlanMode")
 
 
+Key = tuple[int, str]  # a process: its pid, and when it started where the hook could tell
+
+
 @dataclass(frozen=True, slots=True)
 class Reports:
     """By session: its newest state. By process: the session it holds now, and the ones that ended before it."""
 
     claims: dict[str, Claim] = field(default_factory=dict)
-    current: dict[int, tuple[str, str]] = field(default_factory=dict)  # pid -> (session, source of its start)
-    ended: dict[int, set[str]] = field(default_factory=dict)  # pid -> sessions ended by /clear or /resume
+    current: dict[Key, tuple[str, str]] = field(default_factory=dict)  # (session, source of its start)
+    ended: dict[Key, set[str]] = field(default_factory=dict)  # by /clear or /resume
 
-    def session_of(self, pid: int, registered: str) -> str:
+    def started(self, pid: int, start: str) -> tuple[str, str] | None:
+        """A pid that was used again is another process, unless nobody could tell when it started."""
+        return self.current.get((pid, start)) or self.current.get((pid, ""))
+
+    def session_of(self, pid: int, start: str, registered: str) -> str:
         """The session of a process. Old versions leave the registry at the session that /clear ended."""
-        started = self.current.get(pid)
-        if started and (not registered or registered in self.ended.get(pid, ())):
-            return started[0]
-        return registered
+        started = self.started(pid, start)
+        ended = self.ended.get((pid, start), set()) | self.ended.get((pid, ""), set())
+        return started[0] if started and (not registered or registered in ended) else registered
 
 
-def fold(rows: list[dict[str, Any]]) -> Reports:
-    found = Reports()
+def fold(rows: list[dict[str, Any]], onto: Reports | None = None) -> Reports:
+    """What these rows tell beyond what is known."""
+    found = onto or Reports()
     for row in rows:
         session_id, pid, event = row.get("session_id"), row.get("pid"), row.get("hook_event_name")
         if not isinstance(session_id, str) or not isinstance(pid, int) or row.get("agent_id"):
@@ -61,11 +67,12 @@ def fold(rows: list[dict[str, Any]]) -> Reports:
         claim = claim_of(row)
         if claim:
             found.claims[session_id] = claim
+        key = (pid, str(row.get("start", "")))
         if event == "SessionStart" and pid:
-            found.current[pid] = (session_id, str(row.get("source", "")))
-            found.ended.get(pid, set()).discard(session_id)
+            found.current[key] = (session_id, str(row.get("source", "")))
+            found.ended.get(key, set()).discard(session_id)
         elif event == "SessionEnd" and row.get("reason") in ("clear", "resume"):
-            found.ended.setdefault(pid, set()).add(session_id)
+            found.ended.setdefault(key, set()).add(session_id)
     return found
 
 
@@ -86,22 +93,31 @@ def claim_of(row: dict[str, Any]) -> Claim | None:
 
 
 class Spool:
-    """The spool file; read again only when it grew."""
+    """The spool file; what it grew by is read, and remembered when the file starts over."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._mark = (0, 0)
+        self._read_to = 0
         self._reports = Reports()
 
     def read(self) -> Reports:
         try:
             stat = os.stat(self.path)
             if (stat.st_ino, stat.st_size) != self._mark:
+                begun_anew = stat.st_ino != self._mark[0] or stat.st_size < self._read_to
                 self._mark = (stat.st_ino, stat.st_size)
-                self._reports = fold(parse(Path(self.path).read_bytes()[-READ_BYTES_MAX:]))
+                self._read(max(0 if begun_anew else self._read_to, stat.st_size - READ_BYTES_MAX))
         except OSError:  # no hook has reported yet
             self._reports = Reports()
         return self._reports
+
+    def _read(self, start: int) -> None:
+        with open(self.path, "rb") as file:
+            file.seek(start)
+            whole, newline, _torn = file.read().rpartition(b"\n")
+        self._read_to = start + len(whole + newline)
+        fold(parse(whole), self._reports)
 
 
 def parse(text: bytes) -> list[dict[str, Any]]:

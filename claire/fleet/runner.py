@@ -16,9 +16,10 @@ from claire.fleet import obstacles, rclaude, tmux, triage
 from claire.fleet.deliver import Deliverer
 from claire.fleet.host import Host
 from claire.fleet.keystrokes import Typist
-from claire.fleet.observer import Observer, Pass
+from claire.fleet.observer import Observer, Pass, eyes, spool_path
 from claire.fleet.rclaude import Listing
 from claire.fleet.redact import redact
+from claire.fleet.reports import Spool
 from claire.fleet.triager import Triager
 from claire.node import updates
 from claire.node.errors import ClaireError, Refused
@@ -47,9 +48,9 @@ def deliver(node: Node, env: Mapping[str, str]) -> list[Row]:
     return _deliverer(node, env, lambda: False).deliver()
 
 
-def pane_tail(env: Mapping[str, str], session_id: str, rows_max: int) -> str:
+def pane_tail(node: Node, env: Mapping[str, str], session_id: str, rows_max: int) -> str:
     """The last rows a session of this host shows. It stays here unless somebody shares it."""
-    sight = Host(env).look()
+    sight = _eyes(node, env).look()
     seat = obstacles.choose(sight.of_session(session_id), sight.problems)
     if isinstance(seat, obstacles.Obstacle):
         raise Refused(f"its pane cannot be read: {seat.why}")
@@ -63,7 +64,7 @@ def pane_tail(env: Mapping[str, str], session_id: str, rows_max: int) -> str:
 
 def share_tail(node: Node, env: Mapping[str, str], session_id: str, rows_max: int) -> str:
     """The same as an update for the whole fleet, without secrets; what was shared."""
-    text = redact(pane_tail(env, session_id, rows_max))
+    text = redact(pane_tail(node, env, session_id, rows_max))
     updates.add(node, session_id, "pane-tail", text[-SHARED_CHARS_MAX:])
     return text
 
@@ -71,7 +72,11 @@ def share_tail(node: Node, env: Mapping[str, str], session_id: str, rows_max: in
 def _deliverer(node: Node, env: Mapping[str, str], stopping: Callable[[], bool]) -> Deliverer:
     spoken = _contract(node, env)
     sender = partial(rclaude.send, spoken, env) if spoken else None
-    return Deliverer(node, Typist(Host(env)), sender, stopping)
+    return Deliverer(node, Typist(_eyes(node, env)), sender, stopping)
+
+
+def _eyes(node: Node, env: Mapping[str, str]) -> Host:
+    return eyes(node, env, Spool(spool_path(node.home)))
 
 
 def _contract(node: Node, env: Mapping[str, str]) -> rclaude.Contract | None:

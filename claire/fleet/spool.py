@@ -13,6 +13,7 @@ import time
 LINE_BYTES_MAX = 4_000
 SPOOL_BYTES_MAX = 1_048_576
 _STDIN = ("hook_event_name", "source", "reason", "notification_type", "tool_name", "error", "agent_id", "cwd")
+_START = 19  # field of /proc/PID/stat after the command's name
 _ENV = ("TMUX_PANE", "CLAUDE_CODE_ENTRYPOINT")
 
 
@@ -24,10 +25,20 @@ def line(payload: object, env: "dict[str, str] | os._Environ[str]", now_ms: int)
     report["session_id"] = str(payload.get("session_id", ""))
     report["at_ms"] = now_ms
     report["pid"] = int(env["CLAUDE_PID"]) if env.get("CLAUDE_PID", "").isdigit() else 0
+    report["start"] = start_of(report["pid"])
     report["background"] = len(tasks) if isinstance(tasks := payload.get("background_tasks"), list) else 0
     report.update({key.lower(): env[key] for key in _ENV if key in env})
     text = json.dumps(report, separators=(",", ":")) + "\n"
     return text if len(text) <= LINE_BYTES_MAX else ""
+
+
+def start_of(pid: object) -> str:
+    """When this process started, as the kernel counts: a pid alone may be another's tomorrow. Empty without /proc."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[_START].decode()
+    except (OSError, IndexError):
+        return ""
 
 
 def main(path: str) -> None:

@@ -156,15 +156,11 @@ def _worth_an_event(db: sqlite3.Connection, machine_id: str, new: Observation) -
 
 
 def succeed(node: "Node", old: str, new: str, reason: str) -> bool:
-    """Record that `new` continues `old`; False if this node has said so already."""
+    """Record that `new` continues `old`; False if by this node's own word their lineage goes on there already."""
     if old == new:
         raise UsageError("a session cannot succeed itself")
     with node.writing() as tx:
-        said = (
-            "SELECT 1 FROM session_links l JOIN events e ON e.uuid = l.id"
-            " WHERE l.old = ? AND l.new = ? AND e.machine_id = ?"
-        )
-        if tx.db.execute(said, (old, new, node.machine_id)).fetchone():
+        if seen_by(tx.db, old, node.machine_id)[1] == new:
             return False
         tx.record(SessionSucceeded(old, new, reason))
         return True

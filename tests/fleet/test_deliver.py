@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 from claire.config import Home
-from claire.fleet import keystrokes, tmux
+from claire.fleet import keystrokes, runner, spool, tmux
 from claire.fleet.deliver import Deliverer, Here, Send, decide
 from claire.fleet.host import Host
 from claire.fleet.keystrokes import Typist
-from claire.fleet.observer import Observer
+from claire.fleet.observer import Observer, spool_path
 from claire.fleet.obstacles import Outcome, Result
 from claire.node import assignments, broadcasts, groups, projects, sessions, tasks, updates
 from claire.node.broadcasts import BroadcastSent, Target
@@ -155,6 +155,24 @@ def test_k3_another_host_cannot_lead_a_text_into_another_session(
     assert [line["sessionId"] for line in host.history()] == [meant]
 
 
+def test_sessions_of_another_config_home_and_of_old_versions_after_clear(node: Node, host: FakeHost) -> None:
+    """What watching has learned, delivering knows: homes, and what hooks told where the registry is behind."""
+    hook = f"{sys.executable} -I -S {spool.__file__} {spool_path(node.home)}"
+    pane = host.start_idle(FAKE_OLD="1", FAKE_HOOK=hook)
+    watch = Observer(node, host.env)
+    watch.observe()
+    old = pane.session_id
+    pane.submit("/clear")
+    wait_for(lambda: "clear" in [how for _, how in watch.spool.read().current.values()], "the hook")
+    watch.observe()
+    broadcasts.send(node, old, "hello")
+    env = {**host.env, "CLAUDE_CONFIG_DIR": ""}
+    assert [row["outcome"] for row in runner.deliver(node, env)] == ["delivered"]
+    with node.reading() as db:
+        [session] = [row["id"] for row in sessions.list_sessions(db)]
+    assert [line["sessionId"] for line in host.history() if "hello" in line["display"]] == [session]
+
+
 def test_it_waits_until_the_session_is_idle(node: Node, host: FakeHost) -> None:
     pane = host.start_idle(FAKE_SLOW_SECONDS="600")
     [session] = observed(node, host, pane)
@@ -262,7 +280,7 @@ def test_k1_what_is_synced_or_replayed_types_nothing(
 DRIVER = """
 import os, signal, sys
 from claire.config import Home
-from claire.fleet import keystrokes, tmux
+from claire.fleet import keystrokes, runner, spool, tmux
 from claire.fleet.deliver import Deliverer
 from claire.fleet.host import Host
 from claire.fleet.keystrokes import Typist

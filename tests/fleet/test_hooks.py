@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from claire.config import Home
-from claire.fleet import hooks
+from claire.fleet import hooks, processes
 from claire.fleet.reports import Spool
 from claire.node.errors import Refused
 from tests.fleet.kit import FakeHost, wait_for
@@ -179,7 +179,9 @@ def test_the_fake_runs_them(host: FakeHost, home: Home) -> None:
     install({**host.env, "HOME": str(host.root)}, home)
     pane = host.start_idle()
     watched = Spool(os.path.join(home.state, "hooks.ndjson"))
-    wait_for(lambda: watched.read().current.get(pane.pid), "SessionStart")
+    process = processes.find(pane.pid)
+    assert process
+    wait_for(lambda: watched.read().started(process.pid, process.start), "SessionStart")
     pane.submit("RUNBASH")
     pane.wait_screen("Tab to amend")
     wait_for(lambda: watched.read().claims[pane.session_id].state == "permission", "PermissionRequest")

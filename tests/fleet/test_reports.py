@@ -51,9 +51,15 @@ def test_the_session_of_an_old_version_after_clear() -> None:
             row("SessionStart", "two", source="clear"),
         ]
     )
-    assert found.session_of(7, "one") == "two"
-    assert found.session_of(7, "three") == "three"  # the registry moved on by itself
-    assert found.session_of(8, "one") == "one"
+    assert found.session_of(7, "70", "one") == "two"
+    assert found.session_of(7, "70", "three") == "three"  # the registry moved on by itself
+    assert found.session_of(8, "80", "one") == "one"
+
+
+def test_a_pid_that_is_used_again_is_another_process() -> None:
+    found = reports.fold([row("SessionStart", "before the reboot", start="70")])
+    assert found.session_of(7, "70", "") == "before the reboot"
+    assert found.session_of(7, "71", "") == ""
 
 
 @needs_kit
@@ -64,7 +70,7 @@ def test_captured_hooks() -> None:
     assert len(rows) == len(captured)
     assert all(set(one) & {"prompt", "tool_input", "last_assistant_message", "message"} == set() for one in rows)
     found = reports.fold(rows)
-    assert found.current[31011][0] and State.IDLE in {claim.state for claim in found.claims.values()}
+    assert found.started(31011, "") and State.IDLE in {claim.state for claim in found.claims.values()}
 
 
 def test_a_spool_is_read_as_it_grows(tmp_path: Path) -> None:
@@ -75,3 +81,15 @@ def test_a_spool_is_read_as_it_grows(tmp_path: Path) -> None:
     assert watched.read().claims["s"].state is State.IDLE
     spool.append(path, json.dumps(row("UserPromptSubmit")) + "\n" + '{"torn')
     assert watched.read().claims["s"].state is State.WORKING
+    spool.append(path, ' line"}\n' + json.dumps(row("Stop", "t")) + "\n")
+    assert watched.read().claims["t"].state is State.IDLE
+
+
+def test_a_spool_that_starts_over_is_not_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "hooks.ndjson"
+    path.write_text(json.dumps(row("SessionStart", "one")) + "\n")
+    watched = Spool(str(path))
+    assert watched.read().session_of(7, "", "") == "one"
+    path.write_text(json.dumps(row("Stop")) + "\n")
+    found = watched.read()
+    assert (found.session_of(7, "", ""), found.claims["s"].state) == ("one", State.IDLE)

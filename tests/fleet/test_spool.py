@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from claire.fleet import spool
+from claire.fleet import processes, spool
 
 STOP = {"hook_event_name": "Stop", "session_id": "s", "prompt": "secret", "background_tasks": [1]}
 
@@ -22,15 +22,17 @@ def handle(path: Path, stdin: bytes, **env: str) -> subprocess.CompletedProcess[
 
 def test_one_line_without_secrets(tmp_path: Path) -> None:
     path = tmp_path / "hooks.ndjson"
-    done = handle(path, json.dumps(STOP).encode(), CLAUDE_PID="7", TMUX_PANE="%1")
+    done = handle(path, json.dumps(STOP).encode(), CLAUDE_PID=str(os.getpid()), TMUX_PANE="%1")
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     [text] = path.read_text().splitlines()
     report = json.loads(text)
     assert report.pop("at_ms") > 0
+    process = processes.find(os.getpid())
+    assert process and report.pop("start") == process.start
     assert report == {
         "hook_event_name": "Stop",
         "session_id": "s",
-        "pid": 7,
+        "pid": os.getpid(),
         "background": 1,
         "tmux_pane": "%1",
         **({"claude_code_entrypoint": "cli"} if "claude_code_entrypoint" in report else {}),
