@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from claire.ui.cli.commands import BY_PATH
+from claire.ui.cli.commands import of
 from claire.ui.cli.parse import parse
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,4 +24,4 @@ def test_the_commands_of_a_page_exist(page: Path) -> None:
     for call in calls(page):
         words = shlex.split(re.split(r"[|>;&]|<(?![a-z]+>)", call)[0], comments=True)
         if words not in (["--version"], ["--help"]) and "--help" not in words:
-            assert parse(words, BY_PATH) is not None, call
+            assert parse(words, of(words[0])) is not None, call

@@ -17,7 +17,7 @@ from typer._click import HelpFormatter
 from typer._click.exceptions import ClickException
 from typer.core import TyperCommand, TyperGroup
 
-from claire.ui.cli.commands import BY_PATH, COMMANDS, GROUPS
+from claire.ui.cli.commands import GROUPS, every, of
 from claire.ui.cli.context import write
 from claire.ui.cli.parse import INT_DIGITS_MAX
 from claire.ui.cli.table import Argument, Command, Option
@@ -46,7 +46,7 @@ def ask_typer(argv: Sequence[str]) -> tuple[Command, dict[str, Any]] | int:
 def _joined(argv: Sequence[str]) -> list[str]:
     """`sync status` is one word to Typer: its first word is a command too, and not a group."""
     path = tuple(argv[:2])
-    alone = path in BY_PATH and path[0] not in GROUPS
+    alone = path[0] not in GROUPS and any(command.path == path for command in of(path[0]))
     return [" ".join(path), *argv[2:]] if alone and len(path) > 1 else list(argv)
 
 
@@ -65,7 +65,8 @@ class Help(TyperCommand):
     """Examples first: most people came for one."""
 
     def format_help(self, ctx: ClickContext, formatter: HelpFormatter) -> None:
-        command = BY_PATH[tuple(ctx.command_path.split()[1:])]
+        path = tuple(ctx.command_path.split()[1:])
+        command = next(command for command in of(path[0]) if command.path == path)
         formatter.write_text(command.help)
         with formatter.section("Examples"):
             for example in command.examples:
@@ -97,7 +98,7 @@ class Groups(TyperGroup):
 
     def format_commands(self, ctx: ClickContext, formatter: HelpFormatter) -> None:
         words = tuple(ctx.command_path.split()[1:])
-        shown = [c for c in COMMANDS if c.path[: len(words)] == words]
+        shown = of(words[0]) if words else every()
         for group in dict.fromkeys(c.group for c in shown):
             with formatter.section(group):
                 formatter.write_dl(told([c for c in shown if c.group == group], folded=not words))
@@ -129,7 +130,7 @@ def app() -> ClickCommand:
     root = _typer("Claire keeps track of what a fleet of Claude Code sessions is working on.", completion=True)
     root.callback()(_version)
     groups = {name: _typer(help) for name, help in GROUPS.items()}
-    for command in COMMANDS:
+    for command in every():
         parent = groups.get(command.path[0], root) if len(command.path) > 1 else root
         name = command.path[-1] if parent is not root else command.name
         parent.command(name, cls=Help, help=command.help, context_settings=dict(HELP))(_callback(command))

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 INT_DIGITS_MAX = 9
 
 
-def parse(argv: Sequence[str], commands: Mapping[tuple[str, ...], Command]) -> tuple[Command, Values] | None:
+def parse(argv: Sequence[str], commands: Sequence[Command]) -> tuple[Command, Values] | None:
+    by_path = {command.path: command for command in commands}
     for words in (2, 1):
-        command = commands.get(tuple(argv[:words]))
+        command = by_path.get(tuple(argv[:words]))
         if command is not None:
             values = _values(command, argv[words:])
             return None if values is None else (command, values)

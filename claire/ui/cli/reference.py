@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from claire.ui.cli.commands import COMMANDS
+from claire.ui.cli.commands import every
 from claire.ui.cli.table import Argument, Command, Option
 
 INTRO = """\
@@ -32,10 +32,10 @@ will a name that is unique. Options may stand before or after arguments; `--` en
 
 
 def markdown() -> str:
-    parts = [INTRO]
-    for group in dict.fromkeys(command.group for command in COMMANDS):
+    parts, commands = [INTRO], every()
+    for group in dict.fromkeys(command.group for command in commands):
         parts.append(f"## {group}\n")
-        parts += ["\n".join(_section(c)) + "\n" for c in COMMANDS if c.group == group]
+        parts += ["\n".join(_section(c)) + "\n" for c in commands if c.group == group]
     return "\n".join(parts)
 
 

@@ -46,9 +46,9 @@ def _guarded(argv: Sequence[str], wiring: Callable[[], ModuleType]) -> int:
         return complain("an argument is not valid UTF-8", "check your locale and quoting", EXIT_USAGE)
     if argv == ["--version"]:
         return version()
-    from claire.ui.cli.commands import BY_PATH
+    from claire.ui.cli.commands import of
 
-    parsed = None if "_CLAIRE_COMPLETE" in os.environ else parse(argv, BY_PATH)
+    parsed = None if "_CLAIRE_COMPLETE" in os.environ or not argv else parse(argv, of(argv[0]))
     if parsed is None:
         from claire.ui.cli import app
 

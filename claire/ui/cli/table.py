@@ -1,4 +1,4 @@
-"""What a row of the table of commands is made of.
+"""What a row of the table of commands is made of, and the arguments and options that stand in several parts of it.
 
 Plain classes: importing dataclasses or typing would cost every command more than its own work.
 """
@@ -70,3 +70,13 @@ class Command:
     @property
     def name(self) -> str:
         return " ".join(self.path)
+
+
+WORK, LOOK, FLEET, NODE = "Work", "Look", "Fleet", "This node and its peers"
+
+PROJECT = Argument("project", "Name or id of a project.", complete="project")
+TASK = Argument("task", "Id of a task, or the first characters of it.", complete="task")
+OF_PROJECT = Option("--project -p", "Only this project.", complete="project")
+HISTORY = Option("--history", "Every event that made it what it is.", kind=bool)
+LIMIT = Option("--limit -n", "At most so many rows.", kind=int)
+SINCE = Option("--since", "From then on: 2h, 7d, 9:00, yesterday, 2026-11-22.")

@@ -6,11 +6,12 @@ import inspect
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from claire.ui.cli.commands import COMMANDS
+from claire.ui.cli.commands import PARTS, every
 from claire.ui.cli.run import load
 from claire.ui.cli.table import Command
 
@@ -29,11 +30,19 @@ finally:
 """
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.name)
+@pytest.mark.parametrize("command", every(), ids=lambda c: c.name)
 def test_the_function_takes_what_the_table_says(command: Command) -> None:
     _, *parameters = inspect.signature(load(command)).parameters
     said = [a.name for a in command.arguments] + [o.name for o in command.options if o.name != "json"]
     assert sorted(parameters) == sorted(said)
+
+
+def test_every_row_is_found_by_its_first_word() -> None:
+    words = [word for of_part in PARTS.values() for word in of_part]
+    assert sorted(words) == sorted({command.path[0] for command in every()}), "each in one part"
+    for part, of_part in PARTS.items():
+        rows = import_module(f"claire.ui.cli.commands.{part}").COMMANDS
+        assert {row.path[0] for row in rows} == set(of_part), part
 
 
 @pytest.fixture(scope="module")

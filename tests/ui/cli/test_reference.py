@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from claire.ui.cli.commands import BY_PATH
+from claire.ui.cli.commands import of
 from claire.ui.cli.parse import parse
 from claire.ui.cli.reference import markdown
 
@@ -27,4 +27,4 @@ def test_every_call_in_the_pages_is_one_claire_understands(page: Path) -> None:
     blocks = re.findall(r"^```\w*\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
     for call in (found for block in blocks for found in CALL.findall(block)):
         argv = shlex.split(re.split(r" [|<>] ", call)[0])[1:]
-        assert argv[0].startswith("--") or parse(argv, BY_PATH), f"{page.name}: {call}"
+        assert argv[0].startswith("--") or parse(argv, of(argv[0])), f"{page.name}: {call}"

@@ -28,7 +28,7 @@ def act(ctx: Context) -> Result:
 def claire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     """Run `claire act`, a command that behaves as told."""
     row = Command("act", f"{__name__}:act", "Act.", examples=["claire act"], group="Test")
-    monkeypatch.setitem(commands.BY_PATH, row.path, row)
+    monkeypatch.setattr(commands, "of", {"act": [row]}.get)
     monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
     monkeypatch.delenv("COLUMNS", raising=False)  # whoever runs the tests may say how wide
 

@@ -1,0 +1,121 @@
+"""Projects, groups, and what is written down: rows of the table of commands."""
+
+from __future__ import annotations
+
+from claire.ui.cli.table import HISTORY, PROJECT, WORK, Argument, Command, Option
+
+PROJECT_STATUSES = ("active", "paused", "done")
+
+COMMANDS = [
+    Command(
+        "project new",
+        "claire.ui.cli.projects:new",
+        "Start a project.",
+        Argument("name", "What it is called."),
+        Option("--goal", "What will be true when it is done."),
+        Option("--owner", "Who answers for it."),
+        examples=['claire project new api --goal "v2 is live" --owner ann'],
+        group=WORK,
+    ),
+    Command(
+        "project list",
+        "claire.ui.cli.projects:list_",
+        "List projects with their tasks counted.",
+        Option("--status", "Only projects in this status.", choices=PROJECT_STATUSES),
+        Option("--deleted", "Removed ones instead.", kind=bool),
+        examples=["claire project list", "claire project list --status paused --json"],
+        group=WORK,
+    ),
+    Command(
+        "project show",
+        "claire.ui.cli.projects:show",
+        "Show a project, its tasks, who works on them and what was decided.",
+        PROJECT,
+        HISTORY,
+        examples=["claire project show api", "claire project show api --history"],
+        group=WORK,
+    ),
+    Command(
+        "project edit",
+        "claire.ui.cli.projects:edit",
+        "Change a project.",
+        PROJECT,
+        Option("--name", "A new name."),
+        Option("--goal", "A new goal."),
+        Option("--owner", "A new owner."),
+        Option("--status", "A new status.", choices=PROJECT_STATUSES),
+        examples=["claire project edit api --status paused"],
+        group=WORK,
+    ),
+    Command(
+        "project merge",
+        "claire.ui.cli.projects:merge",
+        "Join one project into another: its tasks move over, its name leads there.",
+        Argument("source", "The project that ends.", complete="project"),
+        Argument("into", "The project that goes on.", complete="project"),
+        examples=["claire project merge api~3f2a api"],
+        group=WORK,
+    ),
+    Command(
+        "project rm",
+        "claire.ui.cli.projects:rm",
+        "Remove a project from the lists; `project restore` brings it back.",
+        PROJECT,
+        examples=["claire project rm api"],
+        group=WORK,
+    ),
+    Command(
+        "project restore",
+        "claire.ui.cli.projects:restore",
+        "Bring a removed project back.",
+        PROJECT,
+        examples=["claire project restore 3f2a91c0"],
+        group=WORK,
+    ),
+    Command(
+        "note",
+        "claire.ui.cli.notes:note",
+        "Write down how a task goes.",
+        Argument(
+            "words",
+            "[TASK] and the text; inside a Claude session the text alone.",
+            rest=True,
+            complete="task",
+        ),
+        examples=['claire note 3f2a "half of the tests pass"', 'claire note "half of the tests pass"'],
+        group=WORK,
+    ),
+    Command(
+        "decide",
+        "claire.ui.cli.notes:decide",
+        "Write down what was decided, for a project or a task.",
+        Argument("about", "A project or a task.", complete="about"),
+        Argument("words", "What was decided.", rest=True),
+        examples=['claire decide api "sessions live in Postgres"', 'claire decide 3f2a "no retry"'],
+        group=WORK,
+    ),
+    Command(
+        "group add",
+        "claire.ui.cli.groups:add",
+        "Name a set of sessions by a pattern.",
+        Argument("name", "What it is called."),
+        Argument("pattern", "Part of a folder, host or session name; cwd:, host: or session: before it says which."),
+        examples=["claire group add backend /srv/api", "claire group add gpus host:gpu"],
+        group=WORK,
+    ),
+    Command(
+        "group list",
+        "claire.ui.cli.groups:list_",
+        "List groups and how many sessions each has.",
+        examples=["claire group list"],
+        group=WORK,
+    ),
+    Command(
+        "group rm",
+        "claire.ui.cli.groups:rm",
+        "Forget a group; its sessions stay.",
+        Argument("name", "The group.", complete="group"),
+        examples=["claire group rm backend"],
+        group=WORK,
+    ),
+]
