@@ -64,9 +64,11 @@ def create(path: str, machine_id: str, public_key: str, name: str) -> None:
             os.remove(unfinished)
         os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         db = sqlite3.connect(unfinished, isolation_level=None)
-        db.executescript(f"{SCHEMA}; PRAGMA user_version = {SCHEMA_VERSION};")
+        # In one transaction: each table by itself would be a sync of the disk.
+        db.executescript(f"BEGIN; {SCHEMA}; PRAGMA user_version = {SCHEMA_VERSION};")
         db.execute("INSERT INTO meta VALUES ('machine_id', ?)", (machine_id,))
         db.execute("INSERT INTO pins VALUES (?, ?, ?)", (machine_id, public_key, name))
+        db.execute("COMMIT")
         db.close()
         os.rename(unfinished, path)
 
