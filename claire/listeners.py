@@ -60,6 +60,35 @@ class _Connection(TCPServer):
 hypercorn_run.TCPServer = _Connection  # type: ignore[attr-defined, assignment]  # no other way
 
 
+class _ReadOut:
+    """Wraps an ASGI app: what it leaves unread of a request is dropped as soon as it has answered.
+
+    Hypercorn 0.18 keeps ten pieces of a body for the app, and before it closes waits for room to say so: a refused
+    request in more pieces would hold its connection for ever.
+    """
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def answer(message: Any) -> None:
+            if message["type"] != "http.response.body" or message.get("more_body"):
+                await send(message)
+                return
+            dropping = asyncio.create_task(_drop(receive))
+            try:
+                await send(message)
+            finally:
+                dropping.cancel()
+
+        await self.app(scope, receive, answer)
+
+
+async def _drop(receive: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 class _Config(Config):
     """Hypercorn's, but with sockets and a TLS context of ours instead of descriptors and files."""
 
@@ -96,7 +125,7 @@ async def serve_until(
     config.alpn_protocols = ["http/1.1"]
     config.errorlog = logging.getLogger("hypercorn.error")
     logging.getLogger("hypercorn.error").setLevel(logging.WARNING)
-    serving = asyncio.create_task(serve(Attentive(app, crowd), config, shutdown_trigger=stop.wait))
+    serving = asyncio.create_task(serve(Attentive(_ReadOut(app), crowd), config, shutdown_trigger=stop.wait))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()

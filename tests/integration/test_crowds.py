@@ -87,6 +87,30 @@ def _answers(node: ProcessNode) -> bool:
     return True
 
 
+MANY_PIECES = (
+    b"""POST %s HTTP/1.1\r
+Host: peer.invalid\r
+Content-Type: application/x-ndjson\r
+Transfer-Encoding: chunked\r
+\r
+"""
+    + 50 * b"1\r\nx\r\n"
+)  # and no end
+
+
+@pytest.mark.parametrize(("which", "path"), [("ui", b"/projects"), ("sync", b"/api/sync/events")])
+def test_n3_a_refused_body_in_many_pieces_holds_no_connection(node: ProcessNode, which: str, path: bytes) -> None:
+    node.start()
+    node.claire("peer", "invite")
+    node.sync_url()
+    with socket.create_connection(("127.0.0.1", port(node, which)), timeout=PATIENCE_S) as wire:
+        wire.sendall(MANY_PIECES % path)
+        assert wire.recv(12) in (b"HTTP/1.1 401", b"HTTP/1.1 421")
+        with suppress(ConnectionResetError):  # it is not read to its end
+            while wire.recv(4096):
+                pass
+
+
 def test_n3_with_few_descriptors(node: ProcessNode) -> None:
     """64 descriptors in all: the listeners leave some for the database, and it works on while they are full."""
     node.python = ["prlimit", "--nofile=64:64", sys.executable]
