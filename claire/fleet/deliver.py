@@ -180,8 +180,9 @@ class Deliverer:
         with self.node.writing() as tx:
             done = tx.db.execute(
                 "INSERT INTO delivery_claims SELECT ?1, ?2, ?3, ?4"
-                " WHERE NOT EXISTS (SELECT 1 FROM deliveries WHERE id = ?1 || '/' || ?2) ON CONFLICT DO NOTHING",
-                (*_key(row), CLAIMED, self.node.now_ms()),
+                " WHERE NOT EXISTS (SELECT 1 FROM deliveries WHERE id = ?1 || '/' || ?2 || '/' || ?5)"
+                " ON CONFLICT DO NOTHING",
+                (*_key(row), CLAIMED, self.node.now_ms(), self.node.machine_id),
             )
             return done.rowcount == 1
 

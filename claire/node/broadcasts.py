@@ -55,6 +55,8 @@ class BroadcastSent(Body):
 
 @event_type("broadcast_delivered")
 class BroadcastDelivered(Body):
+    """What became of one target. It counts only from the host that was to deliver: see `undelivered`."""
+
     broadcast_id: str
     session_uuid: str
     outcome: str  # delivered, refused, expired, unverified
@@ -68,7 +70,7 @@ class BroadcastDelivered(Body):
             "why": self.why,
             "machine_id": event.machine_id,
         }
-        row = fold.row("deliveries", f"{self.broadcast_id}/{self.session_uuid}")
+        row = fold.row("deliveries", f"{self.broadcast_id}/{self.session_uuid}/{event.machine_id}")
         registers.set_newest(row, "hlc", event.hlc, values)
 
 
@@ -175,7 +177,8 @@ def undelivered(db: sqlite3.Connection, machine_id: str, since: str = "") -> lis
         " t.value ->> 'session_uuid' AS session_uuid, t.value ->> 'assignment_id' AS assignment_id,"
         " EXISTS (SELECT 1 FROM own_elsewhere o WHERE o.hlc = b.hlc) AS elsewhere"
         " FROM broadcasts b, json_each(b.targets) t"
-        " LEFT JOIN deliveries d ON d.id = b.id || '/' || (t.value ->> 'session_uuid')"
+        " LEFT JOIN deliveries d"
+        "  ON d.id = b.id || '/' || (t.value ->> 'session_uuid') || '/' || (t.value ->> 'machine_id')"
         " WHERE b.hlc >= ? AND t.value ->> 'machine_id' = ? AND d.id IS NULL ORDER BY b.hlc",
         (since, machine_id),
     )
@@ -203,11 +206,11 @@ def allowed_authors(db: sqlite3.Connection) -> set[str]:
 
 
 def _read(db: sqlite3.Connection, row: Row) -> Row:
-    outcomes = {d["session_uuid"]: d for d in rows(db, "SELECT * FROM deliveries WHERE broadcast_id = ?", (row["id"],))}
+    found = rows(db, "SELECT * FROM deliveries WHERE broadcast_id = ?", (row["id"],))
+    outcomes = {(delivery["session_uuid"], delivery["machine_id"]): delivery for delivery in found}
     row["raw"] = bool(row["raw"])
-    row["targets"] = [
-        {**target, "outcome": outcomes.get(target["session_uuid"], {}).get("outcome"),
-         "why": outcomes.get(target["session_uuid"], {}).get("why")}
-        for target in msgspec.json.decode(row["targets"])
-    ]  # fmt: skip
+    targets, row["targets"] = msgspec.json.decode(row["targets"]), []
+    for target in targets:
+        came = outcomes.get((target["session_uuid"], target["machine_id"]), {})
+        row["targets"].append({**target, "outcome": came.get("outcome"), "why": came.get("why")})
     return row

@@ -159,8 +159,8 @@ CREATE TABLE broadcasts (
 );
 CREATE INDEX broadcasts_hlc ON broadcasts(hlc);
 
-CREATE TABLE deliveries (             -- the newest outcome of each target
-  id TEXT PRIMARY KEY,                -- '{broadcast_id}/{session_uuid}'
+CREATE TABLE deliveries (             -- the newest outcome of each target, by who says so
+  id TEXT PRIMARY KEY,                -- '{broadcast_id}/{session_uuid}/{machine_id}'
   broadcast_id TEXT, session_uuid TEXT,
   outcome TEXT,                       -- delivered, refused, expired, unverified
   why TEXT,

@@ -1,13 +1,16 @@
 """A broadcast is a record, with targets and outcomes."""
 
+from collections.abc import Callable
+
 import pytest
 
 from claire.node import assignments, broadcasts, decisions, projects, sessions, tasks
 from claire.node.errors import Ambiguous, NotFound, UsageError
 from claire.node.node import Node
 from claire.node.rows import Row
-from tests.conftest import Clock
+from tests.conftest import Clock, befriend
 from tests.node.doing import CLEARED, SESSION, read, saw
+from tests.node.test_admit import everything
 
 
 def test_a_broadcast_is_a_record(node: Node, task: Row, clock: Clock) -> None:
@@ -25,6 +28,19 @@ def test_a_broadcast_is_a_record(node: Node, task: Row, clock: Clock) -> None:
         broadcasts.send(node, "api", "/clear")
     with pytest.raises(NotFound):
         broadcasts.send(node, "nobody", "x")
+
+
+def test_k6_only_the_host_that_delivers_says_what_became_of_it(make_node: Callable[..., Node]) -> None:
+    """Else a member could have a text neither typed nor missed."""
+    here, member = make_node("here"), make_node("member")
+    befriend(here, member)
+    sessions.observe(here, [saw()])
+    sent = broadcasts.send(here, SESSION, "please commit")
+    with member.writing() as tx:
+        tx.record(broadcasts.BroadcastDelivered(sent["id"], SESSION, "delivered"))
+    here.receive(everything(member))
+    assert read(here, broadcasts.find, sent["id"])["targets"][0]["outcome"] is None
+    assert len(read(here, broadcasts.undelivered, here.machine_id)) == 1
 
 
 def test_an_ambiguous_project_is_asked_about_and_never_taken_for_something_else(node: Node) -> None:
