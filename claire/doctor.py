@@ -24,7 +24,7 @@ ALARMS = {
     "forged": "events came whose signature does not verify; they were refused",
     "equivocation": "two different events came under one id; the first is kept",
 }
-ALARM_FIXES = {"clone": "if two hosts have this key, on one of them: claire identity rotate"}
+ALARM_FIXES = {"clone": "if two hosts have this key, on one of them: claire identity rotate --copy"}
 
 
 def examine(home: Home, env: Mapping[str, str], *, fix: bool) -> list[Check]:

@@ -270,13 +270,13 @@ def remove_peer(node: Node, ref: str, undo: bool) -> Row:
     return found
 
 
-def rotate(node: Node) -> Row:
+def rotate(node: Node, is_copy: bool) -> Row:
     """Give the node a new key and tell the peers that can be reached; `told` are those that know it now."""
     from claire.node import rotation
 
     with runtime.alone(node.home):
         old = node.identity
-        row = rotation.rotate(node)
+        row = rotation.rotate(node, is_copy)
         with Node(node.home) as last_words:
             last_words.become(old)  # peers that have not heard of the new key take the news from the old one
             sync_now(last_words, None, leave_out={node.machine_id})

@@ -1,4 +1,5 @@
-"""Rotation: a node takes a new key and with it a new machine id; the old one vouches for it and is retired."""
+"""Rotation: a node takes a new key and with it a new machine id; the old one vouches for it, and is retired or left to
+the host this one was copied from."""
 
 import os
 from typing import TYPE_CHECKING
@@ -12,17 +13,18 @@ if TYPE_CHECKING:
     from claire.node.node import Node, Transaction
 
 
-def rotate(node: "Node") -> Row:
+def rotate(node: "Node", is_copy: bool = False) -> Row:
     """Give the node a new key; the row of the member it is from now on. No daemon may run meanwhile.
 
     The old key's last word admits the new one, the new key's first words retire the old one at exactly that word: a
-    thief of the old key can add nothing any more, and what the node wrote stays.
+    thief of the old key can add nothing any more, and what the node wrote stays. A copy retires nothing: the host it
+    was copied from goes on under the old key.
     """
     old = node.identity
     new = identity.create(_next(node), node.entropy(identity.KEY_BYTES))
     try:
         with node.writing() as tx:
-            _hand_over(node, tx, old, new)
+            _hand_over(node, tx, old, new, is_copy)
             row = members.find(tx.db, new.machine_id)
     except BaseException:
         node.become(old)
@@ -39,7 +41,7 @@ def _next(node: "Node") -> str:
     return path
 
 
-def _hand_over(node: "Node", tx: "Transaction", old: Identity, new: Identity) -> None:
+def _hand_over(node: "Node", tx: "Transaction", old: Identity, new: Identity, is_copy: bool) -> None:
     said = members.find(tx.db, old.machine_id)
     last = tx.record(NodeAdmitted(new.machine_id, new.public_key.hex(), said["name"])).hlc
     tx.db.execute("UPDATE meta SET value = ? WHERE key = 'machine_id'", (new.machine_id,))
@@ -47,6 +49,9 @@ def _hand_over(node: "Node", tx: "Transaction", old: Identity, new: Identity) ->
     node.become(new)
     # Who joins later knows the new key alone: it has to vouch for the old one, or its events would be a stranger's.
     tx.record(NodeAdmitted(old.machine_id, old.public_key.hex(), said["name"]))
+    if is_copy:
+        tx.record(NodeJoined(f"{said['name']}~{new.machine_id[:4]}", [], said["version"]))
+        return
     tx.record(NodeRevoked(old.machine_id, last))
     tx.record(NodeRenamed(old.machine_id, f"{said['name']}~{old.machine_id[:4]}"))
     tx.record(NodeJoined(said["name"], said["addresses"], said["version"]))

@@ -122,6 +122,11 @@ def live_invites(db: sqlite3.Connection, now_ms: int) -> int:
 def ask(node: Node, line: Invite, name: str, nonce: str) -> Join:
     """What the joiner sends."""
     own = node.identity.public_key.hex()
+    if line.public_key == own:
+        raise Refused(
+            "this invite is of this node itself, or of the one this home was copied from",
+            "if it was copied: claire identity rotate --copy, then join again",
+        )
     proof = mac(_key(line.secret), "join", line.public_key, own, name, nonce)
     return Join(line.invite_id, own, name, nonce, proof)
 

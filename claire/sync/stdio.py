@@ -77,7 +77,7 @@ def _stranger(node: Node, other: Hello) -> str:
         known, revoked = other.machine_id in members.keys(db), other.machine_id in members.revoked(db)
         suspended = other.machine_id in members.suspended(db, node.machine_id)
     if other.machine_id == node.machine_id:
-        return "both ends are the same node, or copies of it: `claire identity rotate` makes one of them another"
+        return "both ends are the same node, or copies of it: `claire identity rotate --copy` makes one of them another"
     if revoked:
         return f"{other.name} was cut off"
     if suspended:

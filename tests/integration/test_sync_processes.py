@@ -144,7 +144,14 @@ def test_a_copied_home_heals_where_nobody_else_is_up(make: Make, tmp_path: Path)
     assert len(a.projects()) == 6
     for node in (a, copy):
         (said,) = [check for check in node.json("doctor") if check["id"] == "alarm clone"]
-        assert "claire identity rotate" in said["fix"]
+        assert "claire identity rotate --copy" in said["fix"]
+    copy.stop()
+    copy.claire("identity", "rotate", "--copy")
+    copy.start()
+    for node in (a, copy):
+        write_some(node, f"{node.name} goes on")
+    until(lambda: equal(a, copy), 30, lambda: copy.log.read_text() + a.log.read_text())
+    assert len(a.projects()) == 8
 
 
 def test_a_peer_that_was_frozen_catches_up(make: Make) -> None:

@@ -1,11 +1,13 @@
 """A node takes a new key: what it wrote stays, the old key adds nothing, and no crash leaves it without one."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from claire.config import Home
 from claire.node import identity, log, members, projects, rotation
 from claire.node.errors import Refused
 from claire.node.node import Node, time_ordered_uuid
@@ -38,6 +40,26 @@ def test_what_it_wrote_stays_and_what_it_writes_is_taken(pair: tuple[Node, Node]
             assert members.find(db, "one")["id"] == one.machine_id
             assert members.find(db, old)["state"] == "revoked"
             assert members.find(db, old)["name"] == f"one~{old[:4]}"
+
+
+def test_a_copy_takes_a_new_key_and_the_host_it_was_copied_from_goes_on(
+    pair: tuple[Node, Node], tmp_path: Path
+) -> None:
+    one, other = pair
+    shutil.copytree(tmp_path / "one", tmp_path / "copy")
+    with Node(Home.from_env({"CLAIRE_HOME": str(tmp_path / "copy")}), now_ms=one.now_ms) as copy:
+        row = rotation.rotate(copy, is_copy=True)
+        assert copy.machine_id == row["id"] != one.machine_id
+        for node in (one, copy, other):
+            projects.create(node, f"after-{node.machine_id}")
+        for node in (one, other, copy):
+            for source in (copy, one, other):
+                assert node.receive(everything(source)).refused == []
+        assert etag(one) == etag(other) == etag(copy)
+        with one.reading() as db:
+            found = {member["id"]: (member["name"], member["state"]) for member in members.list_members(db)}
+        assert found[copy.machine_id] == (f"one~{copy.machine_id[:4]}", "member")
+        assert found[one.machine_id] == ("one", "member")
 
 
 def test_it_opens_again_under_the_new_key(node: Node) -> None:

@@ -63,6 +63,12 @@ def test_p12_an_invite_ends_after_ten_minutes(alpha: Node, beta: Node, clock: Cl
     assert others(alpha) == set()
 
 
+def test_the_invite_of_the_node_one_was_copied_from_says_what_to_do(alpha: Node) -> None:
+    with pytest.raises(Refused) as refused:
+        pairing.ask(alpha, line_of(alpha), "alpha", NONCE)
+    assert "rotate --copy" in refused.value.hint
+
+
 def test_p12_five_wrong_secrets_end_it(alpha: Node, beta: Node) -> None:
     line = line_of(alpha)
     wrong = msgspec.structs.replace(line, secret="f" * 32)

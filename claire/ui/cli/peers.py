@@ -146,8 +146,8 @@ def allow_send(ctx: Context, peer: str, off: bool) -> Result:
     return Result(row, [f"{row['name']} {text.short(row['id'])} {said} type into sessions of this host"])
 
 
-def rotate(ctx: Context) -> Result:
-    row = ctx.wiring.rotate(ctx.node)
+def rotate(ctx: Context, copy: bool) -> Result:
+    row = ctx.wiring.rotate(ctx.node, copy)
     row["fingerprint"] = members.fingerprint(row["public_key"])
     told = ", ".join(peer["name"] for peer in row["told"]) or "nobody yet"
     return Result(

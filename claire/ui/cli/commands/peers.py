@@ -110,7 +110,8 @@ COMMANDS = [
         "identity rotate",
         "claire.ui.cli.peers:rotate",
         "Give this node a new key; the old one vouches for it and is retired.",
-        examples=["claire identity rotate"],
+        Option("--copy", "This home was copied from a host that goes on: it keeps the old key.", kind=bool),
+        examples=["claire identity rotate", "claire identity rotate --copy"],
         group=NODE,
     ),
 ]
