@@ -155,8 +155,9 @@ def changes(env: Mapping[str, str], home: Home, *, install: bool) -> list[Change
 
 
 def settings_files(env: Mapping[str, str]) -> list[str]:
-    """A link is followed: the file it means is edited, the link stays."""
-    return [os.path.realpath(folder / "settings.json") for folder in claude.config_homes(env)]
+    """A link is followed: the file it means is edited, once where several homes share it; the link stays."""
+    paths = (os.path.realpath(folder / "settings.json") for folder in claude.config_homes(env))
+    return list(dict.fromkeys(paths))
 
 
 def status(env: Mapping[str, str], home: Home) -> list[dict[str, Any]]:
@@ -178,6 +179,8 @@ def _status_of(path: str, home: Home) -> dict[str, Any]:
     missing = [event for event in EVENTS if event not in ours]
     outdated = [event for event, current in ours.items() if not current]
     state = "installed" if not missing and not outdated else "not installed" if not ours else "incomplete"
+    if ours and root and root.value.get("disableAllHooks") is True:
+        state = "switched off"  # by the user, for all tools: nothing of ours runs
     return {"path": path, "state": state, "missing": missing, "outdated": outdated}
 
 
@@ -221,6 +224,8 @@ def _mode(path: str) -> int:
 
 
 def _read(path: str) -> str:
+    if not os.path.isdir(os.path.dirname(path)):
+        raise Refused(f"{path} is what a link means, and its folder is missing", "make the folder or remove the link")
     try:
         with open(path, encoding="utf-8", newline="") as file:
             text = file.read(SETTINGS_BYTES_MAX + 1)

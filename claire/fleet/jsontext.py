@@ -98,12 +98,13 @@ def insert(text: str, container: Item, value: Any, key: str = "") -> str:
         words = said + json.dumps(value, ensure_ascii=False)
         at = container.items[-1].end if container.items else container.first + 1
         return text[:at] + (separator if container.items else "") + words + text[at:]
+    newline = "\r\n" if "\r\n" in text else "\n"
     own = _line_indent(text, container.items[-1].start) if container.items else line_start + unit
-    words = said + json.dumps(value, ensure_ascii=False, indent=unit).replace("\n", f"\n{own}")
+    words = said + json.dumps(value, ensure_ascii=False, indent=unit).replace("\n", f"{newline}{own}")
     if container.items:
         at = container.items[-1].end
-        return f"{text[:at]},\n{own}{words}{text[at:]}"
-    return f"{text[: container.first + 1]}\n{own}{words}\n{line_start}{text[container.end - 1 :]}"
+        return f"{text[:at]},{newline}{own}{words}{text[at:]}"
+    return f"{text[: container.first + 1]}{newline}{own}{words}{newline}{line_start}{text[container.end - 1 :]}"
 
 
 def remove(text: str, container: Item, item: Item) -> str:

@@ -91,6 +91,12 @@ def test_others_stay_to_the_byte(env: dict[str, str], home: Home, text: str) -> 
         assert settings(env).read_bytes() == text.encode()
 
 
+def test_line_ends_are_those_of_the_file(env: dict[str, str], home: Home) -> None:
+    settings(env).write_bytes(OTHERS.replace("\n", "\r\n").encode())
+    install(env, home)
+    assert settings(env).read_bytes().replace(b"\r\n", b"").count(b"\n") == 0
+
+
 def test_twice_is_once(env: dict[str, str], home: Home) -> None:
     settings(env).write_text(OTHERS)
     install(env, home)
@@ -163,6 +169,28 @@ def test_a_link_stays_a_link(env: dict[str, str], home: Home, tmp_path: Path) ->
     install(env, home)
     assert settings(env).is_symlink()
     assert "spool.py" in (dotfiles / "claude.json").read_text()
+
+
+def test_two_homes_that_share_their_settings(env: dict[str, str], home: Home, tmp_path: Path) -> None:
+    settings(env).write_text(OTHERS)
+    second = tmp_path / ".claude"
+    second.mkdir()
+    (second / "settings.json").symlink_to(settings(env))
+    assert len(install({**env, "HOME": str(tmp_path)}, home)) == 1
+    assert len(hooks.status({**env, "HOME": str(tmp_path)}, home)) == 1
+
+
+def test_a_link_to_nowhere(env: dict[str, str], home: Home, tmp_path: Path) -> None:
+    settings(env).symlink_to(tmp_path / "none" / "settings.json")
+    with pytest.raises(Refused, match="link"):
+        install(env, home)
+
+
+def test_hooks_that_are_switched_off_are_not_said_to_run(env: dict[str, str], home: Home) -> None:
+    settings(env).write_text('{"disableAllHooks": true}')
+    assert hooks.status(env, home)[0]["state"] == "not installed"
+    install(env, home)
+    assert hooks.status(env, home)[0]["state"] == "switched off"
 
 
 def test_a_file_that_changed_meanwhile(env: dict[str, str], home: Home) -> None:
