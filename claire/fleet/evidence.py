@@ -24,11 +24,11 @@ class Evidence:
 
     def tail(self, homes: list[Path], session_id: str, look_everywhere: bool) -> Tail | None:
         """The end of its transcript. Searching all folders is for when something has happened."""
-        path = self._paths.get(session_id)
-        tail = transcript.read(path, self._tails.get(session_id)) if path else None
-        if tail is None and (look_everywhere or path):
+        path, known = self._paths.get(session_id), self._tails.get(session_id)
+        tail = transcript.read(path, known) if path else None
+        if tail.moved if tail else look_everywhere or path:
             path = transcript.find(homes, session_id)
-            tail = transcript.read(path) if path else None
+            tail = transcript.read(path, known) if path else None
         if path and tail:
             self._paths[session_id], self._tails[session_id] = path, tail
         return tail

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -50,6 +50,29 @@ def spool_path(home: Home) -> str:
     return os.path.join(home.state, "hooks.ndjson")
 
 
+@dataclass(frozen=True, slots=True)
+class Known(Mapping[str, Row]):
+    """Sessions as the log has them: goes through those that live, finds the others, of which years are full."""
+
+    node: Node
+    live: dict[str, Row]
+
+    def __getitem__(self, session: str) -> Row:
+        if session in self.live:
+            return self.live[session]
+        with self.node.reading() as db:
+            row = sessions.by_id(db, session)
+        if row is None:
+            raise KeyError(session)
+        return row
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.live)
+
+    def __len__(self) -> int:
+        return len(self.live)
+
+
 def eyes(node: Node, env: Mapping[str, str], spool: Spool) -> Host:
     """This host, with what this node remembers of it and what hooks told."""
 
@@ -81,7 +104,7 @@ class Observer:
     def observe(self) -> Pass:
         """Record what changed since the log last heard of it; an idle host costs no event."""
         with self.node.reading() as db:
-            known = {row["id"]: row for row in sessions.list_sessions(db, gone=True)}
+            known = Known(self.node, {row["id"]: row for row in sessions.list_sessions(db)})
             held = held_processes(db)
             name = members.names(db).get(self.node.machine_id, "")
         sight = self.host.look()

@@ -38,6 +38,7 @@ class Tail:
     open_tools: Mapping[str, str] = field(default_factory=dict)
     inode: int = 0
     size: int = 0
+    moved: bool = False  # /cd and worktrees take a session to another folder; this file may stay behind
 
     @property
     def tool_open(self) -> bool:
@@ -46,13 +47,18 @@ class Tail:
 
 
 def find(homes: Iterable[Path], session_id: str) -> Path | None:
-    """The folder name is a lossy form of the working folder, and files move: look in all."""
+    """The folder name is a lossy form of the working folder, and files move: look in all, for the one in use."""
     if not SESSION_ID.fullmatch(session_id):
         return None
-    for home in homes:
-        for path in sorted(home.glob(f"projects/*/{session_id}.jsonl")):
-            return path
-    return None
+    found = [path for home in homes for path in home.glob(f"projects/*/{session_id}.jsonl")]
+    return max(found, key=_written_ns, default=None)
+
+
+def _written_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:  # moved just now
+        return 0
 
 
 def read(path: Path, known: Tail | None = None) -> Tail | None:
@@ -129,9 +135,12 @@ def _step(tail: Tail, record: dict[str, Any]) -> Tail:
         tail = replace(
             tail,
             last_activity_ms=max(tail.last_activity_ms, when),
+            moved=False,
             cwd=foreign.text(cwd) or tail.cwd,
             session_id=foreign.text(session_id) or tail.session_id,
         )
+    if kind == "relocated":
+        return replace(tail, moved=True)
     if kind == "user":
         return _user(tail, record, when)
     if kind == "assistant":

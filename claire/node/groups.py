@@ -13,7 +13,7 @@ from claire.node.rows import LISTING, Row, one, rows
 if TYPE_CHECKING:
     from claire.node.node import Node
 
-KINDS = {"cwd": "cwd", "host": "host", "session": "tmux_name"}
+KINDS = {"cwd": ("cwd",), "host": ("host",), "session": ("name", "tmux_name")}
 RANKS: dict[str, Rank] = {"removed": registers.true_wins}
 
 
@@ -86,8 +86,8 @@ def members(db: sqlite3.Connection, name: str) -> list[Row]:
 
 
 def matches(pattern: str, session: Row) -> bool:
-    """True if a session's working directory contains the text, or its host or tmux name does."""
+    """True if a session's working directory contains the text, or its host or one of its names does."""
     kind, colon, text = pattern.partition(":")
-    if colon and kind in KINDS:
-        return text in (session[KINDS[kind]] or "")
-    return any(pattern in (session[column] or "") for column in KINDS.values())
+    if not (colon and kind in KINDS):
+        return any(matches(f"{kind}:{pattern}", session) for kind in KINDS)
+    return any(text in (session[column] or "") for column in KINDS[kind])

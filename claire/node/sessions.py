@@ -10,7 +10,7 @@ from claire.node import hlc, registers
 from claire.node.errors import Ambiguous, NotFound, UsageError
 from claire.node.event import Body, Event, Millis, event_type
 from claire.node.fold import Fold
-from claire.node.rows import Row, resolve, rows
+from claire.node.rows import Row, one, resolve, rows
 
 if TYPE_CHECKING:
     from claire.node.node import Node
@@ -183,6 +183,12 @@ def list_sessions(db: sqlite3.Connection, machine_id: str | None = None, *, gone
         (machine_id,),
     )
     return [_read(row) for row in found]
+
+
+def by_id(db: sqlite3.Connection, session: str) -> Row | None:
+    """A session by its whole id, gone or not."""
+    found = one(db, f"{_SELECT} AND s.id = ?", (session,))
+    return _read(found) if found else None
 
 
 def find(db: sqlite3.Connection, ref: str) -> Row:

@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from claire.fleet import processes, spool
-from claire.fleet.observer import Observer, spool_path, triage_folder
+from claire.fleet.observer import Known, Observer, spool_path, triage_folder
 from claire.fleet.rclaude import Found, Listing
 from claire.fleet.state import State
 from claire.node import assignments, projects, sessions, tasks
@@ -52,6 +53,15 @@ def test_seen_once_and_then_silence(node: Node, host: FakeHost) -> None:
     for again in (observer, Observer(node, host.env)):
         assert again.observe().recorded == 0
     assert events(node) == before
+
+
+def test_years_of_sessions_that_are_gone_are_not_read_each_time(node: Node) -> None:
+    lives, gone = (f"{digit * 8}-2222-3333-4444-555555555555" for digit in "19")
+    one = sessions.Observation(session_uuid=lives, host="alpha")
+    sessions.observe(node, [one, msgspec.structs.replace(one, session_uuid=gone, gone=True)])
+    known = Known(node, {row["id"]: row for row in listed(node)})
+    assert list(known) == [lives]
+    assert known[gone]["gone"] and known.get("none") is None
 
 
 STATES = {

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from claire.fleet import transcript
+from claire.fleet.evidence import Evidence
 from claire.fleet.state import State
 from tests.fleet.kit import CAPTURES, FakeHost, needs_kit, wait_for
 
@@ -139,6 +141,24 @@ def test_other_formats_and_missing_files_are_no_error(tmp_path: Path) -> None:
     tail = transcript.read(pretty)
     assert tail and tail.state is None
     assert transcript.read(tmp_path / "none.jsonl") is None
+
+
+def test_a_session_that_moved_and_left_its_file_behind(tmp_path: Path) -> None:
+    """As /cd and worktrees do: the conversation goes on in another folder."""
+    uuid = "11111111-2222-3333-4444-555555555555"
+    here, there = (tmp_path / "projects" / name / f"{uuid}.jsonl" for name in ("a", "b"))
+    for path in (here, there):
+        path.parent.mkdir(parents=True)
+    seen = Evidence()
+    write(here, user("hello"))
+    first = seen.tail([tmp_path], uuid, look_everywhere=True)
+    assert first and first.prompt == "hello"
+    write(here, user("hello"), {"type": "relocated"})
+    write(there, user("hello"), {"type": "relocated"}, user("and now here"))
+    os.utime(here, (1, 1))
+    moved = seen.tail([tmp_path], uuid, look_everywhere=False)
+    assert moved and moved.prompt == "and now here"
+    assert seen.tail([tmp_path], uuid, look_everywhere=False) is moved
 
 
 def test_an_unchanged_file_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from claire.config import Home
 from claire.fleet import processes
 from claire.fleet.observer import spool_path
+from claire.node.node import Node
+from claire.node.sessions import Observation, observe
 from tests.integration.nodes import ProcessNode, until
 from tests.integration.soak import seconds
 
@@ -115,11 +118,22 @@ def cpu_s(pid: int) -> float:
     return sum(map(int, fields[_UTIME : _UTIME + 4])) / os.sysconf("SC_CLK_TCK")
 
 
+def remember(home: Home, count: int) -> None:
+    """Sessions that are gone, as the log of a fleet holds them after a year."""
+    with Node(home) as node:
+        gone = [
+            Observation(session_uuid=node.new_id(), host="idle", cwd="/srv/api", state="gone", gone=True)
+            for _ in range(count)
+        ]
+        observe(node, gone)
+
+
 @contextmanager
-def idle_fleet(root: Path, sessions: int) -> Iterator[Fleet]:
+def idle_fleet(root: Path, sessions: int, past: int = 0) -> Iterator[Fleet]:
     """Up to the moment at which the daemon knows all sessions."""
     fleet = Fleet(root)
     try:
+        remember(fleet.node.home, past)
         for number in range(sessions):
             fleet.add(number)
         fleet.node.start()
@@ -134,11 +148,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--for", dest="for_s", type=seconds, default=seconds("10m"), help="30s, 10m")
     parser.add_argument("--sessions", type=int, default=50)
+    parser.add_argument("--past", type=int, default=10_000, help="sessions that are gone, in the log")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, idle_fleet(Path(folder), asked.sessions) as fleet:
+    with tempfile.TemporaryDirectory() as folder, idle_fleet(Path(folder), asked.sessions, asked.past) as fleet:
         time.sleep(SETTLES_S)
         cost = fleet.cost(asked.for_s)
-    print(f"{asked.sessions} idle sessions, {cost}")
+    print(f"{asked.sessions} idle sessions, {asked.past} in the past, {cost}")
     print("ended well" if cost.well else "FAILED")
     return 0 if cost.well else 1
 

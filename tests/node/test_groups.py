@@ -14,13 +14,15 @@ from tests.node.doing import read, saw
         ("cwd:/srv", True),
         ("host:alpha", True),
         ("session:5e", True),
+        ("session:night", True),
+        ("night shift", True),
         ("alph", True),
         ("cwd:alpha", False),
         ("x", False),
     ],
 )
 def test_a_group_matches_by_cwd_host_and_session(node: Node, pattern: str, expected: bool) -> None:
-    sessions.observe(node, [saw(cwd="/srv/api")])
+    sessions.observe(node, [saw(cwd="/srv/api", name="night shift")])
     groups.define(node, "web", pattern)
     assert bool(read(node, groups.members, "web")) is expected
     groups.remove(node, "web")
