@@ -75,7 +75,7 @@ def large_fleet(folder: Path, size: int) -> Iterator[Node]:
             body = bodies[number] if number < len(bodies) else UpdateAdded("note", f"{number} pass", None)
             events.append(unsigned(author, machines[number % HOSTS], body))
             if number < len(bodies):
-                fold.apply(events[-1])
+                fold.apply(events[-1], body)
             if len(events) == BATCH_EVENTS:
                 log.append(tx.db, events)
                 events.clear()

@@ -5,14 +5,15 @@ gives equal sets.
 """
 
 import sqlite3
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from claire.node import identity, log, members, seals
-from claire.node.event import Event, malformed, signed_bytes
+from claire.node.event import Body, Event, read_body, signed_bytes
 from claire.node.fold import Fold, replay_events
+from claire.node.form import malformed
 
 if TYPE_CHECKING:
     from claire.node.node import Node
@@ -22,6 +23,7 @@ FOLLOWS = "follows a refused event of its machine"
 FORGED = "the signature does not verify"
 EQUIVOCAL = "another event has this uuid; the first one is kept"
 TAKEN = "another machine took this uuid first"
+MALFORMED = "malformed: "  # and which rule it breaks
 REVOKED = "its machine was revoked before this event"
 
 ALARMS = {FORGED: "forged", EQUIVOCAL: "equivocation", TAKEN: "equivocation"}
@@ -38,12 +40,11 @@ class Refusal(msgspec.Struct, frozen=True):
 class Receipt:
     """What became of a batch of foreign events."""
 
-    def __init__(self) -> None:
+    def __init__(self, blocked: Collection[str] = ()) -> None:
         self.accepted = 0
         self.duplicate = 0
         self.refused: list[Refusal] = []
-        self.fresh: list[str] = []  # uuids of the accepted, to be forwarded
-        self.blocked_machines: set[str] = set()  # of which something was refused: what follows has to wait
+        self.blocked_machines = set(blocked)  # of which something was refused: what follows has to wait
 
     def refuse(self, event: Event, why: str) -> None:
         """Refuse an event, and with it what follows of its machine: `newest` must never hide a hole."""
@@ -58,61 +59,80 @@ class Receipt:
         return event.machine_id in self.blocked_machines
 
 
+class Checked(NamedTuple):
+    """Foreign events, judged as far as that needs no write; `take` decides the rest."""
+
+    batch: list[seals.Hashed]  # of members
+    bodies: list[Body | None]  # of each event in the batch
+    wrong: dict[int, str]  # position in the batch -> why that event cannot enter
+    known: set[int]  # positions of events that were in the log already: verified when they came, not again
+    strangers: list[Event]  # of machines that nobody had admitted yet
+
+
 def receive(node: "Node", events: Sequence[Event]) -> Receipt:
-    """Check outside the write transaction, append and fold in it. See `Node.receive`."""
-    receipt = Receipt()
-    waiting = list(events)
-    while True:
-        with node.reading() as db:
-            trusted = members.keys(db)
-        batch = [event for event in waiting if event.machine_id in trusted]
-        waiting = [event for event in waiting if event.machine_id not in trusted]
-        if not batch:
+    """See `Node.receive`."""
+    return take(node, check(node, events))
+
+
+def check(node: "Node", events: Sequence[Event]) -> Checked:
+    """Form, membership, signatures: all that can be checked while another batch is written."""
+    with node.reading() as db:
+        trusted = members.keys(db)
+        batch = seals.hashed(event for event in events if event.machine_id in trusted)
+        stored = log.known(db, [event.uuid for event, _ in batch])
+        sealed = seals.proven(db, batch, lambda event: signed(event, trusted[event.machine_id]))
+    bodies = [read_body(event) for event, _ in batch]
+    wrong: dict[int, str] = {}
+    known: set[int] = set()
+    blocked: set[str] = set()  # after a wrong one nothing of its machine enters: verifying that would be for nothing
+    for at, (event, _) in enumerate(batch):
+        if event.machine_id in blocked:
+            continue
+        if rule := malformed(event, bodies[at]):
+            wrong[at] = MALFORMED + rule
+        elif event.uuid in stored and signed_bytes(stored[event.uuid]) == signed_bytes(event):
+            known.add(at)
+        elif at not in sealed and not signed(event, trusted[event.machine_id]):
+            wrong[at] = FORGED
+        if at in wrong:
+            blocked.add(event.machine_id)
+    return Checked(batch, bodies, wrong, known, [event for event in events if event.machine_id not in trusted])
+
+
+def take(node: "Node", checked: Checked, blocked: Collection[str] = ()) -> Receipt:
+    """Append and fold what belongs to the set, in one transaction; in one more what that made members of.
+
+    `blocked` are machines of which an earlier batch of the same exchange had something refused.
+    """
+    receipt = Receipt(blocked)
+    _append(node, checked, receipt)
+    while checked.strangers:
+        checked = check(node, checked.strangers)
+        if not checked.batch:
             break
-        _take(node, batch, trusted, receipt)
-    for event in waiting:
-        receipt.refuse(event, malformed(event) or STRANGER)
+        _append(node, checked, receipt)
+    for event in checked.strangers:
+        receipt.refuse(event, STRANGER)
     return receipt
 
 
-def _take(node: "Node", events: list[Event], trusted: dict[str, bytes], receipt: Receipt) -> None:
-    batch = seals.hashed(events)
-    with node.reading() as db:
-        known = log.known(db, [event.uuid for event in events])
-        sealed = seals.proven(db, batch, lambda event: signed(event, trusted[event.machine_id]))
-    sound = [
-        (event, number)
-        for at, (event, number) in enumerate(batch)
-        if _sound(event, known.get(event.uuid), at in sealed, trusted, receipt)
-    ]
+def _append(node: "Node", checked: Checked, receipt: Receipt) -> None:
+    if not checked.batch:
+        return
+    refused_before, events = len(receipt.refused), list[Event]()
     with node.writing() as tx:
-        fresh = _new(tx.db, sound, receipt)
+        fresh = _new(tx.db, checked, receipt)
         if fresh:
-            log.append(tx.db, [event for event, _ in fresh], [number for _, number in fresh])
+            events = [checked.batch[at][0] for at in fresh]
+            log.append(tx.db, events, [checked.batch[at][1] for at in fresh])
             fold = Fold(tx.db)
-            for event, _ in fresh:
-                fold.apply(event)
+            for at in fresh:
+                fold.apply(checked.batch[at][0], checked.bodies[at])
             fold.flush()
             members.restore(tx.db)
             tx.wrote = True
-        _raise_alarms(tx.db, node, receipt, [event for event, _ in fresh])
+        _raise_alarms(tx.db, node, receipt.refused[refused_before:], events)
     receipt.accepted += len(fresh)
-    receipt.fresh += [event.uuid for event, _ in fresh]
-
-
-def _sound(event: Event, stored: Event | None, sealed: bool, trusted: dict[str, bytes], receipt: Receipt) -> bool:
-    """False if the event is refused or known already. What is known was verified when it came."""
-    if receipt.blocked(event):
-        receipt.refuse(event, FOLLOWS)
-    elif (why := malformed(event)) is not None:
-        receipt.refuse(event, why)
-    elif stored is not None and signed_bytes(stored) == signed_bytes(event):
-        receipt.duplicate += 1
-    elif not sealed and not signed(event, trusted[event.machine_id]):
-        receipt.refuse(event, FORGED)
-    else:
-        return True
-    return False
 
 
 def signed(event: Event, public_key: bytes) -> bool:
@@ -135,38 +155,40 @@ def recheck(node: "Node", uuids: Sequence[str]) -> None:
     with node.writing() as tx:
         log.drop(tx.db, wrong)
         replay_events(tx.db)
-        _raise_alarms(tx.db, node, receipt, [])
+        _raise_alarms(tx.db, node, receipt.refused, [])
         tx.wrote = True
 
 
-def _new(db: sqlite3.Connection, sound: list[seals.Hashed], receipt: Receipt) -> list[seals.Hashed]:
-    """Those to append. Decided in the write transaction: log and revocations are what they are now."""
-    through = members.revoked(db)
-    known = log.known(db, [event.uuid for event, _ in sound])
-    fresh: list[seals.Hashed] = []
-    blocked: set[str] = set()  # not the receipt's: what that holds by now came after these events
-    for event, number in sound:
-        stored = known.get(event.uuid)
-        if event.machine_id in blocked:
+def _new(db: sqlite3.Connection, checked: Checked, receipt: Receipt) -> list[int]:
+    """Positions of those to append. Decided in the write transaction: log and revocations are what they are now."""
+    trusted, through = members.keys(db), members.revoked(db)
+    stored = log.known(db, [event.uuid for event, _ in checked.batch])
+    fresh: list[int] = []
+    for at, (event, _) in enumerate(checked.batch):
+        if receipt.blocked(event):
             receipt.refuse(event, FOLLOWS)
+        elif at in checked.wrong:
+            receipt.refuse(event, checked.wrong[at])
+        elif event.machine_id not in trusted:
+            receipt.refuse(event, STRANGER)
         elif event.machine_id in through and event.hlc > through[event.machine_id]:
-            blocked.add(event.machine_id)
             receipt.refuse(event, REVOKED)
-        elif stored is None:
-            known[event.uuid] = event
-            fresh.append((event, number))
-        elif signed_bytes(stored) == signed_bytes(event):
+        elif at in checked.known:
             receipt.duplicate += 1
-        elif stored.machine_id != event.machine_id:
+        elif event.uuid not in stored:
+            stored[event.uuid] = event
+            fresh.append(at)
+        elif signed_bytes(stored[event.uuid]) == signed_bytes(event):
+            receipt.duplicate += 1
+        elif stored[event.uuid].machine_id != event.machine_id:
             receipt.leave_out(event, TAKEN)
         else:
-            blocked.add(event.machine_id)
             receipt.refuse(event, EQUIVOCAL)
     return fresh
 
 
-def _raise_alarms(db: sqlite3.Connection, node: "Node", receipt: Receipt, fresh: list[Event]) -> None:
-    alarms = [(ALARMS[r.why], r.machine_id, f"{r.why}: {r.uuid}") for r in receipt.refused if r.why in ALARMS]
+def _raise_alarms(db: sqlite3.Connection, node: "Node", refused: list[Refusal], fresh: list[Event]) -> None:
+    alarms = [(ALARMS[r.why], r.machine_id, f"{r.why}: {r.uuid}") for r in refused if r.why in ALARMS]
     alarms += [
         (
             "clone",

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from claire.node import log, registers
-from claire.node.event import Event, read_body
+from claire.node.event import Body, Event, read_body
+from claire.node.rows import insert
 from claire.node.schema import PROJECTIONS
 
 Row = dict[str, Any]
@@ -37,9 +38,8 @@ class Fold:
         self._conflicts: dict[tuple[str, str, str], list[registers.Head]] = {}
         self._settle: dict[Settle, set[str]] = {}
 
-    def apply(self, event: Event) -> None:
-        """Fold one event; one that cannot be read is counted instead."""
-        body = read_body(event)
+    def apply(self, event: Event, body: Body | None) -> None:
+        """Fold one event, of which `body` is what `read_body` makes; one that cannot be read is counted instead."""
         self._overruled = self._marks(event.uuid)
         if body is None:
             self.row("unread_events", event.uuid, key="uuid")["event_type"] = event.event_type
@@ -56,7 +56,7 @@ class Fold:
             if columns is None:
                 columns = self._columns[table] = [column[0] for column in cursor.description]
             found = cursor.fetchone()
-            row = dict(zip(columns, found or (None,) * len(columns), strict=True))
+            row = dict(zip(columns, found, strict=True)) if found else dict.fromkeys(columns)
             row[key] = entity
             rows[entity] = row
         return row
@@ -75,12 +75,11 @@ class Fold:
         known = self._registers_of(table, row)
         stamp, uuid = event.hlc, event.uuid
         for field, value in values.items():
-            before, replaced = known.get(field), on.get(field)
-            if not before and not replaced and not self._overruled:  # the first value of a field, as in every new row
+            before, replaced = known.get(field, ()), on.get(field, ())
+            if not self._overruled and _saw_what_stands(before, replaced):  # nothing concurrent: nearly every change
                 known[field] = [(stamp, uuid, value)]
                 row[field] = value
                 continue
-            before, replaced = before or [], replaced or []
             place = (table, entity, field)
             self._mark_dead(event, place, replaced, before)
             heads = registers.fold(before, (stamp, uuid, value), replaced, place in self._overruled)
@@ -89,7 +88,8 @@ class Fold:
             row[field] = won[2] if won else None
             if len(before) > 1 or len(heads) > 1:
                 self._conflicts[place] = heads
-        row["updated_hlc"] = max(row["updated_hlc"] or "", event.hlc)
+        if stamp > (row["updated_hlc"] or ""):
+            row["updated_hlc"] = stamp
         return row
 
     def heads(self, table: str, entity: str, field: str) -> list[registers.Head]:
@@ -141,10 +141,11 @@ class Fold:
             if (state := self._registers.get((table, row.get("id", "")))) is not None:
                 row["registers"] = msgspec.json.encode(state, order="sorted").decode()
         updates = ", ".join(f"{column} = excluded.{column}" for column in columns[1:])
-        self.db.executemany(
-            f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
-            f" ON CONFLICT ({columns[0]}) DO UPDATE SET {updates}",
+        insert(
+            self.db,
+            f"{table} ({', '.join(columns)})",
             [tuple(row.values()) for row in rows],
+            f"ON CONFLICT ({columns[0]}) DO UPDATE SET {updates}",
         )
 
     def _write_dead(self) -> None:
@@ -167,6 +168,13 @@ class Fold:
         )
 
 
+def _saw_what_stands(before: Sequence[registers.Head], replaced: Sequence[str]) -> bool:
+    """Whether a change replaces exactly the one value there is, or none where there is none."""
+    if not before:
+        return not replaced
+    return len(before) == len(replaced) == 1 and before[0][1] == replaced[0]
+
+
 def seen(db: sqlite3.Connection, table: str, entity: str, fields: Iterable[str]) -> dict[str, list[str]]:
     """Per field, the events whose values are shown now: what an edit made here replaces, as its `on`."""
     fold = Fold(db)
@@ -177,7 +185,7 @@ def seen(db: sqlite3.Connection, table: str, entity: str, fields: Iterable[str])
 def apply_event(db: sqlite3.Connection, event: Event) -> None:
     """Fold one event into the projections, in the caller's transaction."""
     fold = Fold(db)
-    fold.apply(event)
+    fold.apply(event, read_body(event))
     fold.flush()
 
 
@@ -190,7 +198,7 @@ def replay_events(db: sqlite3.Connection, progress: Callable[[int], None] | None
     fold = Fold(db)
     members.settle(db, ())  # pins alone make members, before any event speaks of them
     for folded, event in enumerate(log.in_arrival_order(db), 1):
-        fold.apply(event)
+        fold.apply(event, read_body(event))
         if folded % REPLAY_BATCH_EVENTS == 0:
             fold.flush()
             if progress is not None:

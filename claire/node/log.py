@@ -12,6 +12,7 @@ import msgspec
 
 from claire.node import hlc
 from claire.node.event import Event, event_hash
+from claire.node.rows import insert
 
 COLUMNS = "uuid, hlc, machine_id, event_type, payload, created_at, sig"
 ARRIVAL_PAGE_EVENTS = 5_000
@@ -38,10 +39,7 @@ def append(db: sqlite3.Connection, events: Sequence[Event], hashes: Iterable[int
 
     `hashes` are their `event_hash`, for who has computed them already.
     """
-    db.executemany(
-        f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [msgspec.structs.astuple(event) for event in events],
-    )
+    insert(db, f"events ({COLUMNS})", [msgspec.structs.astuple(event) for event in events])
     return _add_to_index(db, zip(events, hashes or map(event_hash, events), strict=True))
 
 

@@ -20,6 +20,7 @@ from claire.node.event import (
     EVENT_BYTES_MAX,
     Body,
     Event,
+    read_body,
     signing_text,
     write_payload,
 )
@@ -69,7 +70,7 @@ class Transaction:
         event = self._node.stamp(self.db, body)
         counts = log.append(self.db, [event])
         fold = Fold(self.db)
-        fold.apply(event)
+        fold.apply(event, read_body(event))
         fold.flush()
         self.wrote = True
         if counts[event.machine_id] % SEAL_EVENTS == 0:

@@ -10,7 +10,8 @@ import os
 from collections.abc import Iterator
 
 from claire.node import members
-from claire.node.event import Event, malformed
+from claire.node.event import Event, read_body
+from claire.node.form import malformed
 
 MAGIC = b"SQLite format 3\0"
 PAGE_BYTES = 4096  # where the header that says it cannot be read
@@ -64,7 +65,7 @@ def events(path: str) -> Iterator[Event]:
         texts = [value for value in values[1:] if value is not None]
         if values[0] is None and len(texts) == EVENT_COLUMNS - 1:
             event = Event(*texts)
-            if malformed(event) is None:
+            if malformed(event, read_body(event)) is None:
                 yield event
 
 

@@ -121,11 +121,10 @@ def above(db: sqlite3.Connection, stamp: str) -> Iterator[list[Event]]:
 
 
 def take(node: Node, ask: Ask) -> Answer:
-    """Receive pushed events. A body with anything malformed in it is refused whole; no node sends one."""
-    batch = wire.load(ask.body)
-    if batch.malformed:
-        raise batch.malformed[0]
-    receipt = node.receive(batch.events)
+    """Receive pushed events. Who sends a malformed one, which no node does, is told that alone."""
+    receipt = node.receive(wire.load(ask.body).events)
+    if rules := [refusal.why for refusal in receipt.refused if refusal.why.startswith(admit.MALFORMED)]:
+        return problem(400, rules[0])
     refused = [Refused(refusal.uuid, refusal.why, refusal.machine_id) for refusal in receipt.refused]
     with node.reading() as db:
         return Answer(200, encode(Taken(receipt.accepted, receipt.duplicate, refused, log.etag(db))))

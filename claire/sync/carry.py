@@ -58,7 +58,7 @@ def bring_in(node: Node, file: BinaryIO) -> Carried:
 def _pass(node: Node, file: BinaryIO) -> Carried:
     carried = Carried()
     blocked: set[str] = set()
-    for batch in _batches(file, carried, blocked):
+    for batch in _batches(file, carried):
         receipt = node.receive([event for event in batch if event.machine_id not in blocked])
         carried.accepted += receipt.accepted
         carried.duplicate += receipt.duplicate
@@ -67,8 +67,8 @@ def _pass(node: Node, file: BinaryIO) -> Carried:
     return carried
 
 
-def _batches(file: BinaryIO, carried: Carried, blocked: set[str]) -> Iterator[list[Event]]:
-    """Well-formed events, some at a time. A malformed one blocks its machine; a line of nobody ends it all."""
+def _batches(file: BinaryIO, carried: Carried) -> Iterator[list[Event]]:
+    """Its events, some at a time; a line that is none ends it all."""
     batch: list[Event] = []
     number = 0
     while line := file.readline(wire.LINE_BYTES_MAX + 1):
@@ -81,10 +81,7 @@ def _batches(file: BinaryIO, carried: Carried, blocked: set[str]) -> Iterator[li
         try:
             batch.append(wire.load_line(line.rstrip(b"\n")))
         except wire.Malformed as error:
-            if not error.machine_id:
-                raise UsageError(f"line {number} is no event: {error.rule}", HINT) from None
-            carried.refused.append(admit.Refusal(error.uuid, error.machine_id, error.message))
-            blocked.add(error.machine_id)
+            raise UsageError(f"line {number} is no event: {error.rule}", HINT) from None
         if len(batch) == BATCH_EVENTS:
             yield batch
             batch = []

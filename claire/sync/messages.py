@@ -29,7 +29,7 @@ KeyPair = tuple[KeyText, KeyText]
 class Ask(NamedTuple):
     """A request as the protocol sees it. `etag` becomes If-None-Match.
 
-    `meanwhile` is work for the time the answer takes; who carries the request may do it then, once.
+    `meanwhile` is work for the time the answer takes; who carries the request may begin it then, in a thread.
     """
 
     method: str

@@ -98,13 +98,15 @@ async def exchange(
 async def play(node: Node, client: httpx.AsyncClient, peer: Peer, steps: Steps) -> None:
     """Carry the steps of a round to the peer, its answers back; steps run in a thread, they use the disk."""
     answer: Answer | None = None
-    while (ask := await asyncio.to_thread(_next, steps, answer)) is not None:
-        meanwhile = asyncio.create_task(asyncio.to_thread(ask.meanwhile)) if ask.meanwhile else None
-        try:
+    meanwhile: list[asyncio.Task[object]] = []
+    try:
+        while (ask := await asyncio.to_thread(_next, steps, answer)) is not None:
+            if ask.meanwhile is not None:
+                meanwhile.append(asyncio.create_task(asyncio.to_thread(ask.meanwhile)))
             answer = await _asked(node, client, peer, ask)
-        finally:
-            if meanwhile is not None:
-                await meanwhile  # what has come is kept, also when nothing more comes
+            meanwhile = [task for task in meanwhile if not task.done() or task.exception()]
+    finally:
+        await asyncio.gather(*meanwhile)  # what has come is kept, also when nothing more comes
 
 
 def _next(steps: Steps, answer: Answer | None) -> Ask | None:

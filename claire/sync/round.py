@@ -6,8 +6,9 @@ differ; again until nothing changes. What is remembered of a peer never decides 
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
-from functools import cache
+from functools import partial
 from itertools import islice
+from threading import Lock
 from typing import Any
 
 import msgspec
@@ -45,6 +46,7 @@ from claire.sync.messages import (
 from claire.sync.plan import FIRST, LAST, behind, plan
 
 PASSES_MAX = 20  # a peer that is written to all the time must not hold us for ever
+PAGES_UNSTORED_MAX = 2  # of a pull: memory for them, and how much is asked for in vain after a refusal
 COMPARES_MAX = 1_000  # requests to find the differences of one machine
 
 REASON_CHARS_MAX = 300
@@ -176,31 +178,36 @@ def _reason(answer: Answer) -> str:
 
 
 def pull_steps(node: Node, positions: Mapping[str, str], tally: Exchange) -> Steps:
-    """Fetch everything beyond `positions`, page by page; one page is stored while the next one travels."""
+    """Fetch everything beyond `positions`, page by page: one is stored while the next is checked and one more travels.
+
+    Of a machine of which a page had something refused nothing later is stored: it would hide the hole.
+    """
     left, refused = dict(positions), set[str]()
-    store: Callable[[], set[str]] | None = None
+    stores: list[Callable[[], set[str]]] = []  # of the pages that may not be stored yet, two at most
     while left:
         asked = dict(islice(left.items(), POSITIONS_MAX))
-        answer = yield Ask("GET", EVENTS_PATH, after_query(asked, wire.PAGE_EVENTS), meanwhile=store)
-        if store is not None:
-            refused |= store()
+        answer = yield Ask(
+            "GET", EVENTS_PATH, after_query(asked, wire.PAGE_EVENTS), meanwhile=stores[-1] if stores else None
+        )
         batch = wire.load(expect(answer))
-        store = _later(node, batch, refused, tally)
-        refused |= {error.machine_id for error in batch.malformed}
+        if len(stores) == PAGES_UNSTORED_MAX:
+            refused |= stores.pop(0)()
+        stores.append(_once(partial(_store, node, batch, refused, tally, stores[-1] if stores else None)))
         if batch.trailer is None:
-            store()
+            stores[-1]()
             raise Cut("its answer was cut")
         tally.etag = batch.trailer.etag
         newest = {event.machine_id: event.hlc for event in batch.events}
         if batch.trailer.more and not any(newest.get(machine, "") > stamp for machine, stamp in asked.items()):
+            stores[-1]()
             raise PeerError("it says there is more and sends nothing new")
         for machine_id in asked:
             if machine_id in refused or not batch.trailer.more:
                 del left[machine_id]
             else:
                 left[machine_id] = newest.get(machine_id, left[machine_id])
-    if store is not None:
-        store()
+    if stores:
+        stores[-1]()
 
 
 def doubt_steps(node: Node, tally: Exchange) -> Steps:
@@ -211,28 +218,40 @@ def doubt_steps(node: Node, tally: Exchange) -> Steps:
         _receive(node, expect(answer), tally)
 
 
-def _later(node: Node, batch: wire.Batch, refused: set[str], tally: Exchange) -> Callable[[], set[str]]:
-    """Stores a page when first called; the machines of which something was refused.
+def _once(work: Callable[[], set[str]]) -> Callable[[], set[str]]:
+    """`work`, done by whoever calls first and then let go of; who calls meanwhile waits for it."""
+    lock, todo, done = Lock(), [work], list[set[str]]()
 
-    A machine of which the page before had something refused is left out: what follows would hide the hole.
-    """
-    sound = batch._replace(events=[event for event in batch.events if event.machine_id not in refused])
-    return cache(lambda: _store(node, sound, tally))
+    def run() -> set[str]:
+        with lock:
+            if todo:
+                done.append(todo[0]())
+                todo.clear()
+            return done[0]
+
+    return run
 
 
 def _receive(node: Node, body: bytes, tally: Exchange) -> tuple[wire.Batch, set[str]]:
     """Store a body's events; the machines of which something was refused."""
     batch = wire.load(body)
-    return batch, _store(node, batch, tally)
+    return batch, _store(node, batch, set(), tally)
 
 
-def _store(node: Node, batch: wire.Batch, tally: Exchange) -> set[str]:
-    receipt = node.receive(batch.events)
+def _store(
+    node: Node,
+    batch: wire.Batch,
+    blocked: set[str],
+    tally: Exchange,
+    before: Callable[[], set[str]] | None = None,
+) -> set[str]:
+    """Store events, after the page `before` them; the machines of which something was refused so far."""
+    checked = admit.check(node, batch.events)
+    receipt = admit.take(node, checked, blocked | (before() if before is not None else set()))
     tally.received += receipt.accepted
     tally.duplicate += receipt.duplicate
     tally.refused += [(refusal.uuid, refusal.why) for refusal in receipt.refused]
-    tally.refused += [(error.uuid, error.message) for error in batch.malformed]
-    return receipt.blocked_machines | {error.machine_id for error in batch.malformed}
+    return receipt.blocked_machines
 
 
 def push_steps(node: Node, positions: Mapping[str, str], tally: Exchange) -> Steps:

@@ -21,7 +21,7 @@ from claire.node import (
     tasks,
     updates,
 )
-from claire.node.event import Body, Event, write_payload
+from claire.node.event import Body, Event, read_body, write_payload
 from claire.node.fold import Fold, replay_events
 from claire.node.node import time_ordered_uuid, utc_text
 from claire.node.schema import PROJECTIONS, SCHEMA
@@ -138,7 +138,7 @@ def take_in(db: sqlite3.Connection, batch: list[Event]) -> None:
     log.append(db, fresh)
     fold = Fold(db)
     for event in fresh:
-        fold.apply(event)
+        fold.apply(event, read_body(event))
     fold.flush()
 
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from claire.node import hlc, log
+from claire.node import admit, hlc, log
 from claire.node.event import Event, event_hash
 from claire.sync import answers, round
 from claire.sync.gossip import Gossip
@@ -47,7 +47,7 @@ class LightNode:
             insort(row, key, key=lambda known: known[:2])
             self.digests[event.machine_id] = self.digests.get(event.machine_id, 0) ^ event_hash(event)
             accepted += 1
-        return SimpleNamespace(accepted=accepted, duplicate=len(events) - accepted, refused=[])
+        return SimpleNamespace(accepted=accepted, duplicate=len(events) - accepted, refused=[], blocked_machines=set())
 
 
 class LightLog:
@@ -78,6 +78,24 @@ class LightLog:
         return found[:limit]
 
 
+class LightAdmit:
+    """The door of `claire.node.admit`, wide open."""
+
+    FORGED = admit.FORGED
+
+    @staticmethod
+    def check(_node: LightNode, events: list[Event]) -> list[Event]:
+        return events
+
+    @staticmethod
+    def take(node: LightNode, events: list[Event], _blocked: object) -> Any:
+        return node.receive(events)
+
+    @staticmethod
+    def recheck(_node: LightNode, uuids: list[str]) -> None:
+        assert not uuids
+
+
 class Report(NamedTuple):
     nodes: int
     hops: int  # the longest way an event went, node to node
@@ -95,7 +113,8 @@ class Report(NamedTuple):
 
 def report(nodes: int, seed: int = 0) -> Report:
     """One write in a settled fleet of this size, until everybody holds it."""
-    with patch.object(round, "log", LightLog), patch.object(answers, "log", LightLog):
+    logs = patch.object(round, "log", LightLog), patch.object(answers, "log", LightLog)
+    with logs[0], logs[1], patch.object(round, "admit", LightAdmit):
         return _Spread(nodes, Random(seed)).run()
 
 

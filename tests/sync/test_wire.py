@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claire.node.event import EVENT_BYTES_MAX, Event
+from claire.node.event import Event
 from claire.sync import wire
 
 MACHINE = "7f9a3c2b-1a4d-8e7f-9c2b-3d8a1e4f6c5b"
@@ -39,51 +39,13 @@ JSON = st.recursive(
 def test_dump_and_load_give_the_same_events_back(payload: dict[str, object]) -> None:
     events = [event(msgspec.json.encode(payload).decode(), number=number) for number in (1, 2, 3)]
     batch = wire.load(wire.dump(events) + wire.dump_trailer(False, "e"))
-    assert batch == (events, [], wire.Trailer(False, "e"))
-
-
-def test_backslash_u0000_as_typed_text_is_not_a_nul() -> None:
-    assert wire.strict_json(msgspec.json.encode({"a": "\\u0000"}).decode()) == {"a": "\\u0000"}
+    assert batch == (events, wire.Trailer(False, "e"))
 
 
 def test_payload_text_is_kept_to_the_byte() -> None:
     text = '{ "b":1.50,\n"a" : "\\u00e9é" }'
     [loaded] = wire.load(wire.dump([event(text)])).events
     assert loaded.payload == text
-
-
-@pytest.mark.parametrize(
-    "payload",
-    [
-        '{"a":NaN}', '{"a":Infinity}', '{"a":1e400}', '{"a":' + "1" * 5000 + "}", '{"a":' + "1" * 4301 +
-        "}", '{"a":1,"a":2}', '{"a":{"b":1,"b":1}}', '{"a":"\\ud800"}', '{"a":"\\ud800\\u0041"}',
-        '{"a":"\\u0000"}', "\ufeff{}", "[]", "", "1", "{", "{}{}", '{"a":1,}', "[" * 60_000, '{"a":' * 17 +
-        "1" + "}" * 17, '{"a":01}', "// no\n{}", "{'a':1}",
-    ],
-)  # fmt: skip
-def test_odd_payloads_are_refused(payload: str) -> None:
-    batch = wire.load(wire.dump([event(payload)]))
-    assert batch.events == []
-    assert [(error.machine_id, error.rule[:9]) for error in batch.malformed] == [(MACHINE, "payload: ")]
-
-
-def test_a_payload_may_nest_sixteen_deep_and_hold_brackets_in_text() -> None:
-    deep = '{"a":' * 16 + "1" + "}" * 16
-    flat = msgspec.json.encode({"a": '[{"' * 100}).decode()
-    assert len(wire.load(wire.dump([event(deep), event(flat, number=2)])).events) == 2
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"uuid": "x"}, {"uuid": "00000000-0000-7000-8000-00000000000G"}, {"hlc": "999.000001." + MACHINE},
-        {"hlc": f"17162531990000.000001.{MACHINE}"}, {"hlc": f"1716253199000.0000001.{MACHINE}"}, {"hlc":
-        f"-716253199000.000001.{MACHINE}"}, {"hlc": f"1716253199000.000001.{OTHER}"}, {"sig": "A" * 85},
-        {"sig": "=" * 86}, {"event_type": "Project"}, {"event_type": ""}, {"created_at": "\x1b[2J"},
-    ],
-)  # fmt: skip
-def test_a_malformed_envelope_is_refused(fields: dict[str, str]) -> None:
-    assert wire.load(wire.dump([msgspec.structs.replace(event(), **fields)])).events == []
 
 
 @pytest.mark.parametrize(
@@ -98,20 +60,6 @@ def test_a_malformed_envelope_is_refused(fields: dict[str, str]) -> None:
 def test_what_is_not_an_envelope_is_refused_whole(line: bytes) -> None:
     with pytest.raises(wire.Malformed):
         wire.load(wire.dump([event()]) + line + b"\n")
-
-
-def test_a_malformed_event_takes_the_rest_of_its_machine_with_it() -> None:
-    events = [event(), event("[]", number=2), event(number=3), event(machine=OTHER)]
-    batch = wire.load(wire.dump(events))
-    assert batch.events == [events[0], events[3]]
-    assert [error.machine_id for error in batch.malformed] == [MACHINE]
-
-
-def test_the_largest_event_passes_and_one_byte_more_does_not() -> None:
-    largest = '{"a":"' + '\\"' * ((EVENT_BYTES_MAX - 8) // 2) + '"}'
-    assert len(largest) == EVENT_BYTES_MAX
-    assert len(wire.load(wire.dump([event(largest)])).events) == 1
-    assert wire.load(wire.dump([event(largest.replace('"}', 'x"}'))])).events == []
 
 
 def test_a_body_has_a_limit() -> None:
