@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +26,13 @@ def default_name(name: str, now_ms: int) -> str:
     return f"claire-{kept}-{datetime.fromtimestamp(now_ms / 1000, UTC):%Y%m%d-%H%M%S}.db"
 
 
+def new_file(path: str, flags: int = os.O_WRONLY) -> int:
+    """A file of ours (0600) to write; not into what is there, nor through a link: the folder may be everybody's."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)  # an earlier try was cut
+    return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+
+
 def make(node: Node, path: str, *, with_key: bool = False) -> Row:
     """Write a backup (0600) that appears under its name when it is complete. Never over something that is there."""
     paths = [path, *([path + KEY_SUFFIX] if with_key else [])]
@@ -32,7 +40,7 @@ def make(node: Node, path: str, *, with_key: bool = False) -> Row:
         raise Refused(f"{taken} is there already", "choose another name")
     unfinished = f"{path}.new"
     with store.words(unfinished):
-        os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+        os.close(new_file(unfinished))
         target = sqlite3.connect(unfinished, isolation_level=None)
         try:
             with node.reading() as db:

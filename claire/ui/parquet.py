@@ -4,7 +4,7 @@ import os
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from claire.node import log, members
+from claire.node import backup, log, members
 from claire.node.errors import ClaireError, Refused
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def write(node: "Node", path: str, since_ms: int) -> int:
         ]
     )
     count = 0
-    os.close(os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+    os.close(backup.new_file(f"{path}.new"))
     with node.reading() as db, parquet.ParquetWriter(f"{path}.new", schema, compression="zstd") as file:
         names = members.names(db)
         events = log.in_stamp_order(db, (f"{since_ms:013d}", "") if since_ms else log.FIRST)

@@ -72,6 +72,21 @@ def test_with_its_key_it_is(node: Node, tmp_path: Path) -> None:
     assert os.stat(home.key_file).st_mode & 0o777 == 0o600
 
 
+def test_w9_what_another_user_has_put_in_the_way_is_not_written_into(node: Node, tmp_path: Path) -> None:
+    """In a folder that is everybody's: a link to a file of ours, or a file of theirs under that name."""
+    ours, theirs = tmp_path / "ours", tmp_path / "open.db.new"
+    ours.write_text("precious")
+    (tmp_path / "link.db.new").symlink_to(ours)
+    theirs.touch(0o666)
+    theirs.chmod(0o666)
+    kept_open = theirs.open()
+    for name in ("link.db", "open.db"):
+        backup.make(node, str(tmp_path / name))
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+    assert (ours.read_text(), kept_open.read()) == ("precious", "")
+    kept_open.close()
+
+
 def test_one_time_codes_and_cookies_stay_behind(node: Node, tmp_path: Path) -> None:
     with node.writing() as tx:
         tx.db.execute("INSERT INTO logins VALUES ('cafe' || hex(randomblob(8)) || 'cafe', 'cookie', 1, 0)")

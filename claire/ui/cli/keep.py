@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from claire.node import backup as backups
 from claire.node.errors import NotFound, Refused, UsageError
 from claire.ui import text
 from claire.ui.cli.context import Context, Result
@@ -20,7 +21,6 @@ REFUSALS_SHOWN = 5
 
 
 def backup(ctx: Context, path: str | None, with_key: bool) -> Result:
-    from claire.node import backup as backups
     from claire.node import members
 
     path = path or "."
@@ -64,16 +64,12 @@ def _to_file(ctx: Context, path: str, since_ms: int) -> int:
     """Whole or not at all: a file of this name is complete."""
     if os.path.exists(path):
         raise Refused(f"{path} is there already", "choose another name")
-    with open(f"{path}.new", "wb", opener=_private) as file:
+    with open(f"{path}.new", "wb", opener=backups.new_file) as file:
         count: int = ctx.wiring.export(ctx.node, file.write, since_ms)
         file.flush()
         os.fsync(file.fileno())
     os.rename(f"{path}.new", path)
     return count
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def import_(ctx: Context, path: str) -> Result:
