@@ -21,7 +21,8 @@ MEMBERS_MAX = 10_000
 MachineId = Annotated[str, Meta(pattern=f"^{hlc.UUID}$")]
 Stamp = Annotated[str, Meta(pattern=f"^{hlc.STAMP.pattern}$")]
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
-Count = Annotated[int, Meta(ge=0, le=2**53)]
+Count = Annotated[int, Meta(ge=0, le=2**48)]  # MEMBERS_MAX of them still add up to what a database holds
+Moment = Annotated[int, Meta(ge=-(2**53), le=2**53)]  # Unix milliseconds, by whatever clock
 KeyText = Annotated[str, Meta(max_length=64, pattern="^[0-9a-f.~-]*$")]
 KeyPair = tuple[KeyText, KeyText]
 
@@ -57,7 +58,7 @@ class State(msgspec.Struct, frozen=True):
     """Answer of GET state: who I am, what time I have, what I hold."""
 
     machine_id: MachineId
-    now_ms: int
+    now_ms: Moment
     proto: Annotated[list[int], Meta(max_length=100)]
     etag: Digest
     index: Annotated[dict[MachineId, Row], Meta(max_length=MEMBERS_MAX)]
