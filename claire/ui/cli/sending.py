@@ -22,6 +22,7 @@ SYNC_EVERY_S = 5.0
 HERE_S_MAX = 10.0  # how long a message to a session of this host is followed without --wait
 NOT_SENT = "nothing sent; --yes sends it to these sessions"
 MARKS = {"delivered": ("✓ delivered", "green"), "unverified": ("? unverified", "wait"), None: ("… waits", "")}
+NOT_HEARD = ("? not heard", "wait")
 
 
 def broadcast(
@@ -51,9 +52,11 @@ def send_to(
     expiry_ms = broadcasts.EXPIRY_MS if expire is None else length(expire)
     sent = broadcasts.send(ctx.node, target, said, raw=raw, expiry_ms=expiry_ms)
     row = _followed(ctx, sent, wait)
-    open_ = [one for one in row["targets"] if not one["outcome"]]
-    notes = [f"{text.plural(len(open_), 'session')} not reached yet; claire node delivers it there"] if open_ else []
-    return Result({**row, "sent": True}, lambda view: _came_of(ctx, row, view), notes=notes, code=_code(row))
+    open_ = text.plural(sum(not one["outcome"] for one in row["targets"]), "session")
+    notes = [] if open_.startswith("0 ") else [f"{open_} not reached yet; claire node delivers it there"]
+    if notes and ctx.now_ms() > row["expires_ms"]:
+        notes = [f"nothing heard of {open_} before it expired; their hosts say so when they are back"]
+    return Result({**row, "sent": True}, lambda view: _came_of(ctx, row, view), notes=notes, code=_code(row, wait))
 
 
 def _followed(ctx: Context, sent: Row, wait: bool) -> Row:
@@ -77,14 +80,14 @@ def _followed(ctx: Context, sent: Row, wait: bool) -> Row:
         time.sleep(LOOK_S)
 
 
-def _code(row: Row) -> int:
-    """The worst of what became of it; a session that still waits is no failure."""
+def _code(row: Row, waited: bool) -> int:
+    """The worst of what became of it; a session that still waits is no failure, unless its outcome was waited for."""
     outcomes = {target["outcome"] for target in row["targets"]}
     if "unverified" in outcomes:
         return EXIT_UNVERIFIED
     if outcomes & {"refused", "expired"}:
         return EXIT_PARTIAL if "delivered" in outcomes else EXIT_REFUSED
-    return 0
+    return EXIT_PARTIAL if waited and None in outcomes else 0
 
 
 def _meant(found: list[Row], view: View) -> list[Line]:
@@ -104,10 +107,14 @@ def _meant(found: list[Row], view: View) -> list[Line]:
 def _came_of(ctx: Context, sent: Row, view: View) -> list[Line]:
     with ctx.node.reading() as db:
         known = {row["id"]: row for row in sessions.list_sessions(db, gone=True)}
-    cells = []
+    late, cells = ctx.now_ms() > sent["expires_ms"], []
     for target in sent["targets"]:
         row = known.get(target["session_uuid"])
-        mark = MARKS.get(target["outcome"], (f"✕ {target['outcome']}", "alarm"))
+        mark = (
+            NOT_HEARD
+            if late and not target["outcome"]
+            else MARKS.get(target["outcome"], (f"✕ {target['outcome']}", "alarm"))
+        )
         name = [row["host"], label(row)] if row else ["", ""]
         cells.append([(text.short(target["session_uuid"]), "cyan"), mark, *name, target["why"] or ""])
     return text.table(["ID", "OUTCOME", "HOST", "NAME*", "WHY*"], cells, view.width)
