@@ -123,7 +123,10 @@ class Observer:
         recorded = sessions.observe(self.node, due)
         self._hold(sight, held)
         self.evidence.forget({new.session_uuid for new in seen})
-        unnamed = tuple(f"{seat.entry.cwd}: Claude that has not said its session" for seat in sight.unnamed)
+        unnamed = tuple(
+            f"{_pane_name(seat)} in {seat.entry.cwd}: Claude without a session yet; look whether it waits for trust"
+            for seat in sight.unnamed
+        )
         return Pass(len(seen), recorded, (*sight.problems, *listing.problems), unnamed)
 
     def _link(self, sight: Sight, held: Processes, known: Mapping[str, Row], reports: Reports) -> None:

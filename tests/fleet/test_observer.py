@@ -213,6 +213,14 @@ def test_headless_and_triage_runs_are_not_sessions(node: Node, host: FakeHost) -
     assert Observer(node, host.env).observe().sessions == 0
 
 
+def test_claude_at_its_trust_dialog_is_pointed_out(node: Node, host: FakeHost) -> None:
+    pane = host.start(FAKE_TRUST="1")
+    pane.wait_screen("Esc to cancel")
+    done = Observer(node, host.env).observe()
+    assert done.sessions == 0
+    assert [note.split()[0] for note in done.notes] == [f"kit:{pane.id}"] and "trust" in done.notes[0]
+
+
 def test_one_session_in_two_processes(node: Node, host: FakeHost) -> None:
     uuid = "11111111-2222-3333-4444-555555555555"
     for name in ("one", "two"):
