@@ -15,7 +15,7 @@ from claire.node import backup, members
 from claire.node.node import Node
 from claire.pulse import Pulse
 from claire.runtime import alone, forget_urls, write_urls
-from claire.sync import bell, peer, tailscale
+from claire.sync import bell, peer, request, tailscale
 from claire.sync.discovery import Suggestion
 from claire.sync.finder import Finder
 from claire.sync.gate import Gate
@@ -52,6 +52,7 @@ class Daemon:
         self.node, self.settings, self.say = node, settings, say
         self.stop = asyncio.Event()
         self.touched, self.changed = bell.Bell(), bell.Bell()
+        self._answering: set[asyncio.Task[None]] = set()  # rounds that commands asked for
         self.urls: dict[str, Any] = {"pid": os.getpid(), "ui": None, "sync": []}
         self.client = peer.open_client()
         self.finder = Finder(node.home.peers_file, self._seen_on_lan)
@@ -82,7 +83,7 @@ class Daemon:
             await self._until_stopped(
                 serve_until(dashboard, [ui], self.stop),
                 self.listener.run(self.stop, self.touched, self.changed, self.runner.contacted),
-                bell.listen(self.node, self.touched, self.changed),
+                bell.listen(self.node, self.touched, self.changed, self._asked_for_a_round),
                 self.finder.run(),
                 self.runner.run(),
                 self.pulse.run(),
@@ -110,6 +111,11 @@ class Daemon:
         await asyncio.gather(*tasks, return_exceptions=True)
         for task in done - {stopped}:
             task.result()
+
+    def _asked_for_a_round(self, address: str) -> None:
+        answering = asyncio.create_task(request.answer(self.node, self.client, address))
+        self._answering.add(answering)
+        answering.add_done_callback(self._answering.discard)
 
     def _end(self) -> None:
         if self.stop.is_set():

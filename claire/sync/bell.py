@@ -8,10 +8,12 @@ import logging
 import os
 import socket
 import sqlite3
+from collections.abc import Callable
 
 from claire.node import log as event_log
 from claire.node import store
 from claire.node.node import Node
+from claire.sync.request import ROUND
 
 POLL_S = 1.0
 DATAGRAM_BYTES = 64
@@ -42,8 +44,11 @@ class Bell:
         return True
 
 
-async def listen(node: Node, touched: Bell, changed: Bell) -> None:
-    """Ring `touched` after every commit to the database, `changed` if it brought events. Until cancelled."""
+async def listen(node: Node, touched: Bell, changed: Bell, asked: Callable[[str], None] = lambda address: None) -> None:
+    """Ring `touched` after every commit to the database, `changed` if it brought events. Until cancelled.
+
+    `asked` hears the address of who wants a round, see `request`.
+    """
     poll = store.connect(node.home.database)
     door, heard = Bell(), 0
     loop = asyncio.get_running_loop()
@@ -52,7 +57,7 @@ async def listen(node: Node, touched: Bell, changed: Bell) -> None:
         version, etag = _version(poll), await asyncio.to_thread(_etag, node)
         sock = _open_doorbell(node.home.doorbell)
         if sock:
-            loop.add_reader(sock, _answer_door, sock, door)
+            loop.add_reader(sock, _answer_door, sock, door, asked)
         while True:
             await door.wait(POLL_S, heard)
             store.version(poll, node.home.database)  # a newer Claire has upgraded it: we end, our service starts that
@@ -87,11 +92,14 @@ def _open_doorbell(path: str) -> socket.socket | None:
     return sock
 
 
-def _answer_door(sock: socket.socket, door: Bell) -> None:
+def _answer_door(sock: socket.socket, door: Bell, asked: Callable[[str], None]) -> None:
     try:
         while True:
-            sock.recv(DATAGRAM_BYTES)
-            door.ring()
+            said, address = sock.recvfrom(DATAGRAM_BYTES)
+            if said == ROUND and address:
+                asked(address)
+            else:
+                door.ring()
     except BlockingIOError:
         return
 

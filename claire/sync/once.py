@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from claire.node import log, members
 from claire.node.errors import ClaireError, NotFound, UsageError
@@ -14,6 +14,9 @@ from claire.sync.discovery import address_book, read_peers
 from claire.sync.peer import NETWORK_ERRORS, Peer, join, open_client
 from claire.sync.round import Exchange, Steps, exchange_steps, look_steps
 from claire.sync.runner import Outcome, attempt
+
+if TYPE_CHECKING:
+    from httpx import AsyncClient
 
 AT_ONCE_MAX = 20  # peers talked to at a time
 BETWEEN_LOOKS_S = 1.0
@@ -32,14 +35,20 @@ def sync_now(
 ) -> list[Row]:
     """A round with every peer but those left out, or with one; a row for each, by name. `say` hears of long ones."""
     reaches = _reaches(node, peer, leave_out)
-    outcomes = asyncio.run(_with_all(node, reaches, exchange_steps, say))
-    return [_round_row(node, reach.member, outcome) for reach, outcome in zip(reaches, outcomes, strict=True)]
+    return _round_rows(node, reaches, asyncio.run(_alone_with_all(node, reaches, exchange_steps, say)))
+
+
+async def round_with_all(node: Node, client: "AsyncClient") -> list[Row]:
+    """A round with every peer, in a loop that runs already; a row for each."""
+    reaches = await asyncio.to_thread(_reaches, node, None, ())
+    outcomes = await _with_all(node, client, reaches, exchange_steps)
+    return await asyncio.to_thread(_round_rows, node, reaches, outcomes)
 
 
 def status(node: Node) -> list[Row]:
     """Where every peer stands now, by one small request each; of those out of reach, what is remembered."""
     reaches = _reaches(node, None, ())
-    outcomes = asyncio.run(_with_all(node, reaches, look_steps))
+    outcomes = asyncio.run(_alone_with_all(node, reaches, look_steps))
     with node.reading() as db:
         remembered = {row["machine_id"]: row for row in health.known(db)}
         names = members.names(db)
@@ -74,7 +83,7 @@ def wait_for_copies(node: Node, copies: int, timeout_s: float) -> Row:
         reaches = _reaches(node, None, ())
         if copies > len(reaches):
             raise UsageError(f"there are {len(reaches)} other nodes", f"ask for at most {len(reaches)}")
-        outcomes = asyncio.run(_with_all(node, reaches, exchange_steps))
+        outcomes = asyncio.run(_alone_with_all(node, reaches, exchange_steps))
         holding = [
             reach.member["name"]
             for reach, outcome in zip(reaches, outcomes, strict=True)
@@ -130,8 +139,19 @@ def _reaches(node: Node, peer: str | None, leave_out: Collection[str]) -> list[R
     return [Reach(row, [Peer(url, row["id"]) for url in book.get(row["id"], [])]) for row in others]
 
 
+async def _alone_with_all(
+    node: Node,
+    reaches: Sequence[Reach],
+    steps: Callable[[Node, Exchange], Steps],
+    say: Callable[[str], None] | None = None,
+) -> list[Outcome]:
+    async with open_client() as client:
+        return await _with_all(node, client, reaches, steps, say)
+
+
 async def _with_all(
     node: Node,
+    client: "AsyncClient",
     reaches: Sequence[Reach],
     steps: Callable[[Node, Exchange], Steps],
     say: Callable[[str], None] | None = None,
@@ -149,13 +169,12 @@ async def _with_all(
         under_way.pop(reach.member["name"], None)
         return outcome
 
-    async with open_client() as client:
-        progress = asyncio.create_task(_tell(under_way, say)) if say else None
-        try:
-            return list(await asyncio.gather(*(one(reach) for reach in reaches)))
-        finally:
-            if progress:
-                progress.cancel()
+    progress = asyncio.create_task(_tell(under_way, say)) if say else None
+    try:
+        return list(await asyncio.gather(*(one(reach) for reach in reaches)))
+    finally:
+        if progress:
+            progress.cancel()
 
 
 async def _tell(under_way: dict[str, Exchange], say: Callable[[str], None]) -> None:
@@ -166,6 +185,10 @@ async def _tell(under_way: dict[str, Exchange], say: Callable[[str], None]) -> N
             left = sum(tally.behind.values()) - tally.received
             to_come = f", {left:,} to come" if left > 0 else ""
             say(f"{name}: received {tally.received:,}, sent {tally.sent:,}{to_come}")
+
+
+def _round_rows(node: Node, reaches: Sequence[Reach], outcomes: Sequence[Outcome]) -> list[Row]:
+    return [_round_row(node, reach.member, outcome) for reach, outcome in zip(reaches, outcomes, strict=True)]
 
 
 def _round_row(node: Node, member: Row, outcome: Outcome) -> Row:
