@@ -81,6 +81,8 @@ def wait_for_copies(node: Node, copies: int, timeout_s: float) -> Row:
     end = time.monotonic() + timeout_s
     while True:
         reaches = _reaches(node, None, ())
+        if not reaches:
+            raise UsageError("there is no other node yet", "claire peer invite")
         if copies > len(reaches):
             raise UsageError(f"there are {len(reaches)} other nodes", f"ask for at most {len(reaches)}")
         outcomes = asyncio.run(_alone_with_all(node, reaches, exchange_steps))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -283,10 +284,13 @@ def test_what_changed_since_i_left(claire: Claire) -> None:
     task = claire.data("task", "add", "api", "fix the login")["id"]
     claire("task", "done", task)
     claire("decide", "api", "we keep Postgres")
+    claire("project", "new", "web")
+    claire("project", "edit", "web", "--status", "paused")
     claire.observe(session_uuid=SESSION, tmux_name="api-1")
     since = f"{max(1, -(-(1000 + _now_ms(claire) - left_ms) // 1000))}s"
     text = claire("diff", "--since", since)
     assert text.startswith("DONE 1\n") and "SESSIONS 1" in text and "we keep Postgres" in text
+    assert re.search(r"^[0-9a-f]{8}  web +new, paused$", text, re.MULTILINE)
     assert claire.data("diff", "--since", since, "-p", "api")["tasks"][0]["changes"] == ["new", "done"]
     assert claire("diff", "--since", "2100-01-01") == "nothing changed\n"
     assert claire.data("status", "--at", "1h")["projects"] == []

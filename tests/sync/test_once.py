@@ -90,3 +90,9 @@ async def test_waiting_for_copies(pair: tuple[Node, Node]) -> None:
     for copies in (0, 2):
         with pytest.raises(UsageError):
             once.wait_for_copies(a, copies, 1)
+
+
+def test_waiting_for_copies_of_a_fleet_of_one(make_node: Callable[..., Node]) -> None:
+    with pytest.raises(UsageError, match="no other node") as refused:
+        once.wait_for_copies(make_node("alone"), 1, 1)
+    assert "invite" in refused.value.hint

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 NOTES_MAX = 200
 TASK_FIELDS = ("title", "description", "priority", "project_id")
+PROJECT_FIELDS = ("name", "goal", "owner")
 
 
 def diff(ctx: Context, since: str, project: str | None) -> Result:
@@ -31,34 +32,43 @@ def diff(ctx: Context, since: str, project: str | None) -> Result:
         was = _state(db, None)
     data: Row = {
         "since_ms": since_ms,
-        "tasks": [_changed(was["tasks"].get(id), task, known) for id, task in now["tasks"].items()],
+        "projects": [
+            _changed(was["projects"].get(id), row, "active", PROJECT_FIELDS) for id, row in now["projects"].items()
+        ],
+        "tasks": [
+            {**_changed(was["tasks"].get(id), row, "todo", TASK_FIELDS), "project": known.get(row["project_id"], "")}
+            for id, row in now["tasks"].items()
+        ],
         "sessions": _sessions(was["sessions"], now["sessions"]) if only is None else [],
         "notes": [n for n in notes if int(n["hlc"][: text.WALL_CHARS]) >= since_ms],
     }
-    data["tasks"] = [task for task in data["tasks"] if task["changes"]]
+    for noun in ("projects", "tasks"):
+        data[noun] = [row for row in data[noun] if row["changes"]]
     return Result(data, lambda view: _shown(data, view))
 
 
 def _state(db: sqlite3.Connection, project_id: str | None) -> dict[str, dict[str, Row]]:
     found = [*tasks.list_tasks(db, project_id), *tasks.list_tasks(db, project_id, deleted=True)]
+    of_all = [*projects.list_projects(db, counted=False), *projects.list_projects(db, deleted=True, counted=False)]
     return {
+        "projects": {row["id"]: row for row in of_all if project_id in (None, row["id"])},
         "tasks": {row["id"]: row for row in found},
         "sessions": {row["id"]: row for row in sessions.list_sessions(db, gone=True)},
     }
 
 
-def _changed(was: Row | None, now: Row, known: dict[str, str]) -> Row:
-    """The task with a word for each change: 'new', 'done', 'title' and so on."""
+def _changed(was: Row | None, now: Row, at_first: str, fields: tuple[str, ...]) -> Row:
+    """The task or project with a word for each change: 'new', 'done', 'title' and so on."""
     changes = []
     if was is None:
         changes.append("new")
-    if now["status"] != (was["status"] if was else "todo"):
+    if now["status"] != (was["status"] if was else at_first):
         changes.append(now["status"])
     if was and now["deleted"] != was["deleted"]:
         changes.append("removed" if now["deleted"] else "restored")
     if was:
-        changes += [field.removesuffix("_id") for field in TASK_FIELDS if now[field] != was[field]]
-    return {**now, "project": known.get(now["project_id"], ""), "was": was and was["status"], "changes": changes}
+        changes += [field.removesuffix("_id") for field in fields if now[field] != was[field]]
+    return {**now, "was": was and was["status"], "changes": changes}
 
 
 def _sessions(was: dict[str, Row], now: dict[str, Row]) -> list[Row]:
@@ -80,6 +90,7 @@ def _shown(data: Row, view: View) -> list[Line]:
     lines += _part("NEW", [_task_cells(t, "") for t in data["tasks"] if t["changes"] == ["new"]], view)
     other = [t for t in data["tasks"] if not {"new", "done", "blocked", "in_progress", "todo"} & set(t["changes"])]
     lines += _part("CHANGED", [_task_cells(task, ", ".join(task["changes"])) for task in other], view)
+    lines += _part("PROJECTS", [_project_cells(row) for row in data["projects"]], view)
     lines += _part("SESSIONS", [_session_cells(row) for row in data["sessions"]], view)
     lines += _part("WRITTEN DOWN", [_note_cells(note, view) for note in data["notes"]], view)
     return lines[1:] or [[("nothing changed", "dim")]]
@@ -89,6 +100,10 @@ def _part(title: str, cells: list[list[str | Span]], view: View) -> list[Line]:
     if not cells:
         return []
     return [[], [(f"{title} {len(cells)}", "dim")], *text.table(["", "*", "*?"], cells, view.width)[1:]]
+
+
+def _project_cells(project: Row) -> list[str | Span]:
+    return [(text.short(project["id"]), "cyan"), project["display"], ", ".join(project["changes"])]
 
 
 def _task_cells(task: Row, said: str) -> list[str | Span]:
