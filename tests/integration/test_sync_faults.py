@@ -75,8 +75,8 @@ async def test_n2_cut_after_every_byte_of_an_exchange(
             if etag(a) == etag(b):
                 projects.create(a, f"a{cut}")
                 projects.create(b, f"b{cut}")
-            async with proxy(url, cut_after=cut) as way, open_client() as once:
-                outcome = await attempt(a, once, [Peer(way.url, b.machine_id, audience)])
+            async with proxy(url, cut_after=cut) as way:
+                outcome = await attempt(a, fresh, [Peer(way.url, b.machine_id, audience)])
             cuts += bool(outcome.error)
         assert cuts > size // 2
         assert (await exchange(a, client, Peer(url))).in_sync
