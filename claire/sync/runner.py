@@ -170,7 +170,7 @@ class Runner:
 
     async def _look_around(self) -> None:
         """Bring the peers gossip knows in line with who is a member and where they may be found."""
-        book = await asyncio.to_thread(self._book)
+        book = await asyncio.to_thread(self._book, self.suggestions())  # asked here: mDNS adds to them in this loop
         for name in self.gossip.peers.keys() - book.keys():
             self.gossip.lost(name)
             self.addresses.pop(name, None)
@@ -182,7 +182,7 @@ class Runner:
             if set(urls) - known.keys():
                 self.gossip.found(name, time.monotonic())
 
-    def _book(self) -> dict[str, list[str]]:
+    def _book(self, suggestions: list[Suggestion]) -> dict[str, list[str]]:
         with self.node.reading() as db:
             own = self.node.machine_id
             left_out = {*members.revoked(db), *members.suspended(db, own), *health.ignored(db)}
@@ -194,8 +194,7 @@ class Runner:
                 if row["id"] not in left_out
             }
             last_urls = health.last_urls(db)
-        suggestions = self.suggestions() if others else []
-        return address_book(others, suggestions, last_urls, self._learned, self._here)
+        return address_book(others, suggestions if others else [], last_urls, self._learned, self._here)
 
     async def _contact(self, name: str) -> None:
         """One exchange, from start to what gossip and people are told of it."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import shutil
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -100,6 +101,19 @@ def remembered(node: Node, peer: Node) -> Row:
     """What `node` knows of talking to `peer` by now."""
     with node.reading() as db:
         return next((row for row in health.known(db) if row["machine_id"] == peer.machine_id), {})
+
+
+async def test_suggestions_are_asked_for_where_they_are_made(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """mDNS adds to them in the loop; a thread that reads meanwhile would fail, and the daemon with it."""
+    asked: list[int] = []
+
+    async with running(make_node("a")) as runner:
+        monkeypatch.setattr(runner, "suggestions", lambda: asked.append(threading.get_ident()) or [])
+        runner._wake.ring()
+        await until(lambda: bool(asked))
+    assert set(asked) == {threading.get_ident()}
 
 
 async def test_whatever_ends_an_attempt_another_one_follows(
