@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from types import TracebackType
@@ -107,14 +107,17 @@ class Node:
         self._writer_lock = threading.Lock()
         self._readers: deque[sqlite3.Connection] = deque()
         self._writer = self._open()
-        try:
-            version = store.version(self._writer, home.database)
-        except NewerSchema as error:
-            self.read_only = error
-        else:
-            if version < SCHEMA_VERSION:
-                self._upgrade(progress)
-        self.machine_id: str = store.machine_id(self._writer, home.database)
+        with ExitStack() as until_ready:
+            until_ready.callback(self._writer.close)
+            try:
+                version = store.version(self._writer, home.database)
+            except NewerSchema as error:
+                self.read_only = error
+            else:
+                if version < SCHEMA_VERSION:
+                    self._upgrade(progress)
+            self.machine_id: str = store.machine_id(self._writer, home.database)
+            until_ready.pop_all()
 
     def _open(self) -> sqlite3.Connection:
         try:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from claire.config import Home
 from claire.node import backup, identity, log, members, store
@@ -27,12 +28,14 @@ def init(
     with store.locked(home.write_lock), store.words(home.data):
         if not os.path.exists(home.database):
             _make(home, name, now_ms(), entropy)
-    node = Node(home, now_ms=now_ms, entropy=entropy)
-    _ = node.identity  # a lost key is said now, not at the first write
-    with node.reading() as db:
-        begun = log.newest_own(db, node.machine_id) is not None
-    if not begun:  # this is the first run, or the first one was cut short
-        members.announce(node, name, [], "")
+    with ExitStack() as until_ready:
+        node = until_ready.enter_context(Node(home, now_ms=now_ms, entropy=entropy))
+        _ = node.identity  # a lost key is said now, not at the first write
+        with node.reading() as db:
+            begun = log.newest_own(db, node.machine_id) is not None
+        if not begun:  # this is the first run, or the first one was cut short
+            members.announce(node, name, [], "")
+        until_ready.pop_all()
     return node
 
 

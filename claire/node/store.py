@@ -5,7 +5,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from claire.node.errors import Corrupt, NewerSchema, NoDatabase, StorageError
 from claire.node.schema import LOCAL_SCHEMA, PROJECTIONS, PROJECTIONS_SCHEMA, SCHEMA, SCHEMA_VERSION
@@ -24,11 +24,15 @@ def connect(path: str) -> sqlite3.Connection:
         if os.path.getsize(path) == 0:  # SQLite would take it for a new one, and write into it
             raise Corrupt(f"{path} is empty", RECOVER)
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
-        db.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
+        try:
+            db.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+            db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+        except sqlite3.DatabaseError:
+            db.close()
+            raise
         return db
 
 
@@ -65,13 +69,12 @@ def create(path: str, machine_id: str, public_key: str, name: str) -> None:
         if os.path.exists(unfinished):
             os.remove(unfinished)
         os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        db = sqlite3.connect(unfinished, isolation_level=None)
-        # In one transaction: each table by itself would be a sync of the disk.
-        db.executescript(f"BEGIN; {SCHEMA}; PRAGMA user_version = {SCHEMA_VERSION};")
-        db.execute("INSERT INTO meta VALUES ('machine_id', ?)", (machine_id,))
-        db.execute("INSERT INTO pins VALUES (?, ?, ?)", (machine_id, public_key, name))
-        db.execute("COMMIT")
-        db.close()
+        with closing(sqlite3.connect(unfinished, isolation_level=None)) as db:
+            # In one transaction: each table by itself would be a sync of the disk.
+            db.executescript(f"BEGIN; {SCHEMA}; PRAGMA user_version = {SCHEMA_VERSION};")
+            db.execute("INSERT INTO meta VALUES ('machine_id', ?)", (machine_id,))
+            db.execute("INSERT INTO pins VALUES (?, ?, ?)", (machine_id, public_key, name))
+            db.execute("COMMIT")
         os.rename(unfinished, path)
 
 
