@@ -124,7 +124,7 @@ def working_folder(pid: int) -> str:
 
 def on_terminals(roots: Mapping[int, int]) -> Iterator[Process]:
     """What runs in panes: those of their first processes (pid -> terminal) and all below that are on that terminal."""
-    for root, device in roots.items():
+    for root, device in roots.items() if PROC.is_dir() else ():
         open_ = [root]
         for _ in range(BELOW_MAX):
             if not open_:

@@ -1,6 +1,8 @@
 """Updates: progress on tasks, from people, agents, triage and panes."""
 
+import json
 import sqlite3
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from claire.node import assignments, tasks
@@ -71,13 +73,18 @@ _SELECT = (
 
 
 def list_updates(
-    db: sqlite3.Connection, *, task_id: str | None = None, project_id: str | None = None, limit: int = 50
+    db: sqlite3.Connection,
+    *,
+    task_id: str | None = None,
+    project_id: str | None = None,
+    sources: Sequence[str] | None = None,
+    limit: int = 50,
 ) -> list[Row]:
-    """The newest updates first, of one task or of one project if given."""
+    """The newest updates first; of one task, of one project, from some sources if given."""
     return rows(
         db,
         f"{_SELECT} LEFT JOIN tasks t ON t.id = u.task_id LEFT JOIN projects p ON p.id = t.project_id"
         " WHERE (?1 IS NULL OR u.task_id = ?1) AND (?2 IS NULL OR p.root_id = ?2 OR p.id = ?2)"
-        " ORDER BY u.hlc DESC LIMIT ?3",
-        (task_id, project_id, limit),
+        " AND (?4 IS NULL OR u.source IN (SELECT value FROM json_each(?4))) ORDER BY u.hlc DESC LIMIT ?3",
+        (task_id, project_id, limit, sources and json.dumps(sources)),
     )

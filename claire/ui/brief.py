@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 DECISIONS_SHOWN = 8
 NOTES_SHOWN = 5
+FOR_AGENTS = (
+    "note",
+    "question",
+    "message",
+)  # not triage, nor a pane: a transcript's words must not reach another model
 DESCRIPTION_CHARS_MAX = 4_000
 WORDS_CHARS_MAX = 500  # of one decision or note
 
@@ -36,7 +41,7 @@ def brief(db: sqlite3.Connection, ref: str) -> Row | None:
         "contested_by": holder,
         "waits_for": [_title(db, id_) for id_ in task["blocked_by"]],
         "decisions": decisions.list_decisions(db, project_id=project["id"], limit=DECISIONS_SHOWN) if project else [],
-        "notes": updates.list_updates(db, task_id=task["id"], limit=NOTES_SHOWN),
+        "notes": updates.list_updates(db, task_id=task["id"], sources=FOR_AGENTS, limit=NOTES_SHOWN),
     }
 
 
