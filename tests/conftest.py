@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +25,11 @@ OURS = ("HOME", "NAME", "HOST", "PORT", "SYNC_HOST", "SYNC_PORT", "LOG", "TRIAGE
 THEIRS = ("CLAUDE", "TMUX", "XDG_", "COLUMNS", "LINES", "NO_COLOR", "CLICOLOR", "LC_")
 for found in [name for name in os.environ if name.startswith(THEIRS) or name in {f"CLAIRE_{end}" for end in OURS}]:
     del os.environ[found]
+
+# What a shell runs in the background ignores these; what the tests start, and signal, must not inherit that.
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 
 class Clock:
