@@ -142,13 +142,19 @@ def signed(event: Event, public_key: bytes) -> bool:
 
 
 def recheck(node: "Node", uuids: Sequence[str]) -> None:
-    """Drop those of these events whose own signature is wrong: a seal had let them in, elsewhere they are refused."""
+    """Look at the signatures of these events: a seal had let them in, and elsewhere they may be refused.
+
+    Of whoever signed one wrongly everything is looked at, so that the projections are rebuilt for it only once.
+    """
     with node.reading() as db:
         trusted = members.keys(db)
         found = [event for event in log.get(db, uuids) if event.machine_id in trusted]
-    wrong = [event for event in found if not signed(event, trusted[event.machine_id])]
-    if not wrong:
+    guilty = {event.machine_id for event in found if not signed(event, trusted[event.machine_id])}
+    if not guilty:
         return
+    with node.reading() as db:
+        theirs = (event for event in log.in_stamp_order(db) if event.machine_id in guilty)
+        wrong = [event for event in theirs if not signed(event, trusted[event.machine_id])]
     receipt = Receipt()
     for event in wrong:
         receipt.refuse(event, FORGED)

@@ -58,11 +58,13 @@ def nodes(make_node: Callable[..., Node]) -> list[Node]:
 
 def test_p1_who_trusted_a_false_seal_looks_again_when_another_refuses(nodes: list[Node]) -> None:
     author, one, other, third = nodes
-    made = seal_wrongly(author, {5})
+    made = seal_wrongly(author, {5, 9})
     assert one.receive(made).refused == [], "the seal vouches for them"
     for event in made:
         other.receive([event])
-    assert titles(other) == {f"step {number}" for number in range(EVENTS)} - {"step 5"}
+    assert titles(other) == {f"step {number}" for number in range(EVENTS)} - {"step 5", "step 9"}
+    converse(other, one)
+    assert titles(one) == titles(other), "all of it at once"
     sweep([one, other, third])
     for node in (one, other, third):
         assert titles(node) == titles(other)
