@@ -3,11 +3,14 @@
 import contextlib
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import h2.connection
+import h2.events
 import pytest
 
 from tests.integration.nodes import PATIENCE_S, ProcessNode, equal, pair, until
@@ -52,6 +55,29 @@ def test_w1_w3_w10_both_listeners_refuse_what_is_not_theirs(node: ProcessNode) -
     assert sync.ask("GET", "/api/sync/state", "Sec-Fetch-Site: none", f"Cookie: {cookie}").status == 403
     csp = sync.ask("GET", "/api/sync/state").header("content-security-policy") or ""
     assert "default-src 'none'" in csp
+
+
+def over_http2(port: int, path: str, authority: str) -> int:
+    """The status of one GET: Hypercorn speaks HTTP/2 to whoever begins with it."""
+    link = h2.connection.H2Connection()
+    link.initiate_connection()
+    asked = {":method": "GET", ":path": path, ":scheme": "http", ":authority": authority}
+    link.send_headers(1, list(asked.items()), end_stream=True)
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as wire:
+        wire.sendall(link.data_to_send())
+        while block := wire.recv(65536):
+            for event in link.receive_data(block):
+                if isinstance(event, h2.events.ResponseReceived):
+                    return int(dict(event.headers)[b":status"])
+    raise AssertionError("it closed the connection")
+
+
+def test_w1_w3_the_rules_hold_over_http2_too(node: ProcessNode) -> None:
+    node.claire("peer", "invite")
+    for url in (str(node.urls()["ui"]), node.sync_url()):
+        port = int(url.rpartition(":")[2])
+        assert over_http2(port, "/", f"evil.com:{port}") == 421
+        assert over_http2(port, "/", f"127.0.0.1:{port}") == 401
 
 
 def test_w6_logout_all_ends_every_browser_at_once(node: ProcessNode) -> None:
