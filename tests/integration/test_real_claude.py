@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from claire.fleet import hooks, triage
+from claire.fleet import hooks, keystrokes, triage
 from claire.fleet.deliver import Deliverer
 from claire.fleet.host import Host
 from claire.fleet.keystrokes import Typist
@@ -26,7 +26,7 @@ from tests.fleet.kit import KIT, wait_for
 from tests.integration.nodes import until
 
 NAME = "claire-test"
-STARTS_S = 60.0  # what Claude Code keeps agents in starts with the first one
+STARTS_S = 180.0  # what Claude Code keeps agents in starts with the first one
 KEPT = Path(os.environ.get("REAL_CLAUDE_DIR") or Path(tempfile.gettempdir()) / "claire-real-claude")
 pytestmark = pytest.mark.skipif(
     not os.environ.get("CLAIRE_TEST_REAL") or not KIT.is_dir(), reason="opt-in: make test-real (downloads 380 MB)"
@@ -144,7 +144,9 @@ def outcome(real: Real, sent: str) -> str:
 TEXTS = ("hello", "two\nlines", "x" * 900, "a\nb\nc\nd\ne", "ends in ;", "emoji 🙂 #{pane_id}", "break\x1b[201~\rout")
 
 
-def test_real_claude_gets_messages(real: Real) -> None:
+def test_real_claude_gets_messages(real: Real, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keystrokes, "LANDED_S", STARTS_S)  # whether it arrives, not how soon
+    monkeypatch.setattr(keystrokes, "ACKNOWLEDGED_S", STARTS_S)
     real.wait_state("idle")
     for text in TEXTS:
         assert wait_for(partial(outcome, real, send(real, text)), f"an outcome for {text[:20]!r}") == "delivered"
