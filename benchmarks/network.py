@@ -71,7 +71,8 @@ def catch_up(bench: Bench, folder: Path, size: int) -> Iterator[Result]:
     try:
         runs = [one_catch_up(receiver, author) for receiver in receivers]
         lag = loaded_answers(loaded, author) if size >= 10_000 else None
-        served_mib = peak_mib(author)
+        assert author.process
+        served_mib = peak_mib(author.process.pid)
     finally:
         author.kill()
     ours = Runs(tuple(run.seconds for run in runs))
@@ -102,7 +103,6 @@ def exchanged(node: ProcessNode, url: str, rounds: int = 1) -> Rounds:
 def exchange_here(url: str, rounds: int) -> None:
     """What `exchanged` runs."""
     import asyncio
-    import resource
 
     from httpx import Response
 
@@ -125,7 +125,7 @@ def exchange_here(url: str, rounds: int) -> None:
 
     with Node(Home.from_env(os.environ)) as node:
         seconds, moved = asyncio.run(play(node))
-    print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, moved]))
+    print(json.dumps([seconds, peak_mib("self"), moved]))
 
 
 def moved_bytes(connection: socket.socket) -> int:
@@ -177,9 +177,9 @@ def etag(node: Node) -> str:
         return log.etag(db)
 
 
-def peak_mib(node: ProcessNode) -> float:
-    assert node.process
-    status = Path(f"/proc/{node.process.pid}/status").read_text()
+def peak_mib(pid: int | str) -> float:
+    """Not by getrusage: its peak begins with what the process that started this one held."""
+    status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
