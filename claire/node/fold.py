@@ -34,12 +34,14 @@ class Fold:
         self._dead: dict[str, set[Place]] = {}  # event still to come -> what it would set and no longer may
         self._came: set[str] = set()  # events of this batch that were marked so
         self._marked: bool | None = None  # whether the database holds such marks; asked once
+        self._folding = ""  # uuid of the event being folded
         self._overruled: set[Place] = set()  # what the event being folded may not set
         self._conflicts: dict[tuple[str, str, str], list[registers.Head]] = {}
         self._settle: dict[Settle, set[str]] = {}
 
     def apply(self, event: Event, body: Body | None) -> None:
         """Fold one event, of which `body` is what `read_body` makes; one that cannot be read is counted instead."""
+        self._folding = event.uuid
         self._overruled = self._marks(event.uuid)
         if body is None:
             self.row("unread_events", event.uuid, key="uuid")["event_type"] = event.event_type
@@ -51,11 +53,11 @@ class Fold:
         rows = self._rows.setdefault(table, {})
         row = rows.get(entity)
         if row is None:
-            cursor = self.db.execute(f"SELECT * FROM {table} WHERE {key} = ?", (entity,))
-            columns = self._columns.get(table)
-            if columns is None:
+            columns, found = self._columns.get(table), None
+            if columns is None or entity != self._folding:  # a row that bears the event's own id is new with it
+                cursor = self.db.execute(f"SELECT * FROM {table} WHERE {key} = ?", (entity,))
                 columns = self._columns[table] = [column[0] for column in cursor.description]
-            found = cursor.fetchone()
+                found = cursor.fetchone()
             row = dict(zip(columns, found, strict=True)) if found else dict.fromkeys(columns)
             row[key] = entity
             rows[entity] = row
