@@ -168,4 +168,14 @@ def written_here(entry: Entry, own_domain: str) -> bool:
 
 def runs_claude(argv: list[str]) -> bool:
     """The native program, or a script run by its interpreter."""
-    return any(os.path.basename(word) == "claude" or "claude-code" in word for word in argv[:2])
+    return any(map(_is_program, argv[:2]))
+
+
+def shows_another(argv: list[str]) -> bool:
+    """`claude attach` and `claude agents` are windows onto sessions that run elsewhere."""
+    at = next((number for number, word in enumerate(argv[:2]) if _is_program(word)), 0)
+    return argv[at + 1 : at + 2] in (["attach"], ["agents"])
+
+
+def _is_program(word: str) -> bool:
+    return os.path.basename(word) == "claude" or "claude-code" in word

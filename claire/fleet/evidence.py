@@ -26,7 +26,8 @@ class Evidence:
         """The end of its transcript. Searching all folders is for when something has happened."""
         path, known = self._paths.get(session_id), self._tails.get(session_id)
         tail = transcript.read(path, known) if path else None
-        if tail.moved if tail else look_everywhere or path:
+        search = tail.moved if tail else (look_everywhere or path)
+        if search:
             path = transcript.find(homes, session_id)
             tail = transcript.read(path, known) if path else None
         if path and tail:

@@ -119,6 +119,8 @@ class Host:
             argv = processes.arguments(process.pid)
             if process.pid in known or not claude.runs_claude(argv) or {*argv} & {*_HEADLESS_ARGUMENTS}:
                 continue
+            if claude.shows_another(argv):
+                continue
             self._learn_home(process.pid)
             entry = self._corrected(_entry_of(process, argv), process)
             (named if entry.session_id else unnamed).append((entry, process))

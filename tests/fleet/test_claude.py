@@ -117,3 +117,17 @@ def test_the_fake_lives_and_dies(host: FakeHost) -> None:
     wait_for(lambda: processes.find(entry.pid) is None, "the end of claude")
     [stale] = registry.read([host.config])
     assert not claude.alive(stale, processes.find(stale.pid))
+
+
+@pytest.mark.parametrize(
+    ("argv", "shows"),
+    [
+        (["claude", "attach", "9d088b46"], True),
+        (["/usr/bin/node", "/opt/claude-code/cli.js", "agents"], True),
+        (["claude", "-n", "agents"], False),
+        (["claude", "--resume", UUID], False),
+        (["claude"], False),
+    ],
+)
+def test_windows_onto_other_sessions_are_none(argv: list[str], shows: bool) -> None:
+    assert claude.runs_claude(argv) and claude.shows_another(argv) is shows
