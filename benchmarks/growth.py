@@ -1,11 +1,17 @@
-"""What a working host writes in a day, through the node's own code on a turned clock: `python -m benchmarks.growth`."""
+"""What a working host writes in a day, through the node's own code on a turned clock, and what a log of that size then
+costs: `python -m benchmarks.growth [DAYS]`."""
 
 from __future__ import annotations
 
 import os
 import random
+import resource
+import sqlite3
+import subprocess
+import sys
 import tempfile
 from collections import Counter
+from contextlib import closing
 
 from claire.config import Home
 from claire.node import projects, sessions, setup, tasks, updates
@@ -21,6 +27,7 @@ TASKS, NOTES = 20, 60  # a day
 FLEETS = (1, 10, 50)
 YEARS = 5
 WORKING_DAYS = 230
+COMMANDS = ("status", "task list", "log stats", "doctor", "export log.ndjson")
 
 
 class Session:
@@ -78,16 +85,37 @@ def day(node: Node, clock: list[int], rng: random.Random) -> None:
     clock[0] += DAY_MS - WORKING_MINUTES * MINUTE_MS
 
 
+def costs(folder: str) -> dict[str, float]:
+    """Seconds of CPU of each command, and of one that has to read the whole log anew as after an upgrade."""
+    path = Home.from_env({"CLAIRE_HOME": folder}).database
+    taken = {f"claire {command}": cpu_s(folder, *command.split()) for command in COMMANDS}
+    os.unlink(os.path.join(folder, "log.ndjson"))
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 1")
+    return {**taken, "the first command after an upgrade": cpu_s(folder, "status")}
+
+
+def cpu_s(folder: str, *argv: str) -> float:
+    env = {**os.environ, "CLAIRE_HOME": folder, "HOME": folder, "PYTHONPATH": os.getcwd()}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "claire", *argv], env=env, cwd=folder, capture_output=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def main(days: int = 10) -> None:
     clock, rng = [1_790_000_000_000], random.Random(1)
     with tempfile.TemporaryDirectory() as folder:
         node = setup.init(Home.from_env({"CLAIRE_HOME": folder}), "host", now_ms=lambda: clock[0])
         with node:
-            for _ in range(days):
+            day(node, clock, rng)
+            after_a_day = costs(folder)
+            for _ in range(days - 1):
                 day(node, clock, rng)
             with node.reading() as db:
                 kinds = Counter(dict(db.execute("SELECT event_type, count(*) FROM events GROUP BY 1")))
         size = os.path.getsize(node.home.database)
+        after_all = costs(folder)
     events = kinds.total()
     hours = WORKING_MINUTES // 60
     print(f"{days} days of one host with {SESSIONS} sessions for {hours} h: {events:,} events, {size:,} bytes")
@@ -100,7 +128,11 @@ def main(days: int = 10) -> None:
         in_years = per_day * WORKING_DAYS * YEARS
         gib = bytes_per_day * WORKING_DAYS * YEARS / 1024**3
         print(f"| {hosts} | {per_day:,.0f} | {bytes_per_day / 1024**2:.2f} | {in_years:,.0f} | {gib:.2f} |")
+    print(f"| seconds of CPU | after a day | after {days} days |")
+    print("|---|---|---|")
+    for name, seconds in after_a_day.items():
+        print(f"| {name} | {seconds:.2f} | {after_all[name]:.2f} |")
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))
