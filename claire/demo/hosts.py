@@ -24,10 +24,10 @@ from claire.node.node import Node
 from claire.sync import health
 from claire.ui import login
 
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 POLL_S = 0.1
-COMMAND_S_MAX = 60.0
-TIDY_S_MAX = 20.0
+COMMAND_S_MAX = 180.0
+TIDY_S_MAX = 60.0
 COLUMNS, ROWS = 100, 30
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "SYSTEMROOT")
 WITHOUT_RCLAUDE = "[fleet.rclaude]\nlist = []\n"  # one that is installed here knows nothing of this fleet
@@ -167,10 +167,11 @@ class Host:
         if len(self.sessions) == 1:
             self.stage.register_tmux(self.socket)
         shown = self.tmux(
-            *("new-session", "-d", "-P", "-F", "#{pane_pid}", "-s", name, "-x", str(COLUMNS), "-y", str(ROWS)),
+            *("new-session", "-d", "-P", "-F", "#{pane_pid} #{pid}", "-s", name, "-x", str(COLUMNS), "-y", str(ROWS)),
             *("-c", str(folder), *argv),
         )
-        self.stage.register(int(shown))
+        for pid in shown.split():  # its own, and the server's
+            self.stage.register(int(pid))
 
     @property
     def socket(self) -> Path:

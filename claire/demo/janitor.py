@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from claire.fleet import processes
@@ -40,7 +41,8 @@ def main(root: str) -> None:
 def clean(root: Path, started: list[Started], sockets: list[str]) -> None:
     for socket in sockets:
         command = ["tmux", "-S", socket, "kill-server"]
-        subprocess.run(command, capture_output=True, check=False, timeout=TMUX_S_MAX)
+        with suppress(subprocess.TimeoutExpired):  # the server is among those that are ended below
+            subprocess.run(command, capture_output=True, check=False, timeout=TMUX_S_MAX)
     _signal(started, signal.SIGTERM)
     deadline = time.monotonic() + GENTLE_S
     while _running(started) and time.monotonic() < deadline:
@@ -59,7 +61,8 @@ def _running(started: list[Started]) -> list[int]:
 
 def _signal(started: list[Started], number: signal.Signals) -> None:
     for pid in _running(started):
-        os.kill(pid, number)
+        with suppress(ProcessLookupError):  # it has ended since
+            os.kill(pid, number)
 
 
 if __name__ == "__main__":
