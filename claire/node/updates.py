@@ -1,9 +1,10 @@
 """Updates: progress on tasks, from people, agents, triage and panes."""
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from claire.node import assignments, tasks
 from claire.node.errors import UsageError
@@ -86,5 +87,5 @@ def list_updates(
         f"{_SELECT} LEFT JOIN tasks t ON t.id = u.task_id LEFT JOIN projects p ON p.id = t.project_id"
         " WHERE (?1 IS NULL OR u.task_id = ?1) AND (?2 IS NULL OR p.root_id = ?2 OR p.id = ?2)"
         " AND (?4 IS NULL OR u.source IN (SELECT value FROM json_each(?4))) ORDER BY u.hlc DESC LIMIT ?3",
-        (task_id, project_id, limit, sources and json.dumps(sources)),
+        (task_id, project_id, limit, sources and msgspec.json.encode(sources).decode()),
     )

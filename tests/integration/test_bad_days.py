@@ -18,7 +18,7 @@ from claire.config import Home, Settings
 from claire.node import backup, log, members, projects, salvage, setup, tasks
 from claire.node.admit import Receipt
 from claire.node.errors import NewerSchema, Refused, StorageError, UsageError
-from claire.node.event import Event
+from claire.node.event import Body, Event
 from claire.node.fold import Fold
 from claire.node.node import Node
 from claire.node.schema import SCHEMA_VERSION
@@ -437,11 +437,11 @@ def test_d10_an_interrupted_upgrade_leaves_the_old_state(node: Node, monkeypatch
         tx.db.execute(f"PRAGMA user_version = {SCHEMA_VERSION - 1 or -1}")
     apply, left = Fold.apply, [20]
 
-    def cut(fold: Fold, event: object) -> None:
+    def cut(fold: Fold, event: Event, body: Body | None) -> None:
         left[0] -= 1
         if left[0] < 0:
             raise KeyboardInterrupt
-        apply(fold, event)  # type: ignore[arg-type]
+        apply(fold, event, body)
 
     monkeypatch.setattr(Fold, "apply", cut)
     with pytest.raises(KeyboardInterrupt):

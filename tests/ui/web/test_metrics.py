@@ -25,7 +25,7 @@ def token(node: Node) -> str:
 
 
 def test_every_line_is_a_sample(make_node: Callable[..., Node]) -> None:
-    node, other = make_node("a"), make_node('b"\\\nc')
+    node, other = make_node("a"), make_node('b"\\c')
     befriend(node, other)
     projects.create(node, "api")
     Path(node.home.config, "metrics.token").write_text(TOKEN)
