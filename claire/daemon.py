@@ -1,6 +1,7 @@
 """The daemon, `claire node`: both listeners, the exchange loop and the fleet loop in one asyncio loop."""
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Callable, Coroutine
@@ -42,6 +43,7 @@ def run_node(home: Home, settings: Settings, say: Say, *, sign_in: bool = False)
         forget_urls(home)  # of one that was killed
         with node.reading() as db:
             backup.whole(db, home.database, CHECK_S_MAX)
+        gc.freeze()  # what is loaded stays: each look through it all held every answer up for 7 ms
         asyncio.run(Daemon(node, settings, say).run(sign_in))
 
 
