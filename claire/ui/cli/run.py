@@ -32,6 +32,10 @@ def run(argv: Sequence[str], wiring: Callable[[], ModuleType]) -> int:
         return _guarded(argv, wiring)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except RuntimeError as error:  # what Python 3.11 makes of a Ctrl-C while a module makes its classes
+        if not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
+        return EXIT_INTERRUPTED
     except BrokenPipeError:
         return EXIT_PIPE_CLOSED
     except OSError as error:

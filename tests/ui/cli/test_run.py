@@ -40,6 +40,11 @@ def claire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     BEHAVIOUR.clear()
 
 
+def caused(error: BaseException, cause: BaseException) -> BaseException:
+    error.__cause__ = cause
+    return error
+
+
 def raising(error: BaseException) -> Callable[..., Result]:
     def behave(_: Context) -> Result:
         raise error
@@ -71,6 +76,7 @@ def raising(error: BaseException) -> Callable[..., Result]:
             "error: Permission denied: /x/claire.db.",
         ),
         (KeyboardInterrupt(), 130, ""),
+        (caused(RuntimeError("Error calling __set_name__"), KeyboardInterrupt()), 130, ""),
     ],
 )
 def test_an_error_is_one_line_and_a_code(
