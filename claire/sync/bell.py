@@ -38,7 +38,9 @@ class Bell:
         if since is not None and since != self.rung:
             return True
         try:
-            await asyncio.wait_for(self._next.wait(), seconds)
+            # Python 3.11's wait_for forgets a cancellation that comes together with the ring; who waits would go on.
+            async with asyncio.timeout(seconds):
+                await self._next.wait()
         except TimeoutError:
             return False
         return True

@@ -30,7 +30,8 @@ async def _ask(*argv: str) -> tuple[int | None, bytes]:
         program, *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
     )
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), STATUS_S_MAX)
+        async with asyncio.timeout(STATUS_S_MAX):
+            output, _ = await process.communicate()
     except TimeoutError:
         process.kill()
         await process.wait()

@@ -74,6 +74,26 @@ async def test_a_waiter_misses_nothing_that_rang_while_it_did_not_wait() -> None
     assert not await bell.wait(0.01)
 
 
+@pytest.mark.parametrize("turns", range(5))
+async def test_who_is_cancelled_while_it_rings_is_cancelled(turns: int) -> None:
+    """At whichever turn of the loop between the ring and the waiter's own next step."""
+    bell = Bell()
+
+    async def for_ever() -> None:
+        while True:
+            await bell.wait(SOON_S)
+
+    waiter = asyncio.create_task(for_ever())
+    await asyncio.sleep(0)
+    bell.ring()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    waiter.cancel()
+    done, _ = await asyncio.wait({waiter}, timeout=5)
+    waiter.cancel()
+    assert done
+
+
 async def test_the_watch_ends_when_a_newer_claire_has_upgraded_the_database(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,8 +40,9 @@ async def running(node: Node, *suggestions: Suggestion) -> AsyncIterator[Runner]
         finally:
             for task in tasks:
                 task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(*tasks)
+            for task in tasks:  # each to its end, before the client closes
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
 
 
 async def until(holds: Callable[[], bool]) -> None:
