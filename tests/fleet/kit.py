@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -37,6 +38,16 @@ def wait_for(condition: Callable[[], T], what: str = "the condition") -> T:
             pass  # a file that is not there yet
         time.sleep(0.02)
     raise AssertionError(f"timeout waiting for {what}")
+
+
+def listening(path: str) -> bool:
+    """Whether a server answers at this socket."""
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+    return True
 
 
 class FakePane:
@@ -142,6 +153,13 @@ class FakeHost:
 
     def start_idle(self, *arguments: str, name: str = "kit", **knobs: str) -> FakePane:
         return self.start(*arguments, name=name, cwd=None, **knobs).wait_idle()
+
+    def end(self, name: str) -> None:
+        """Kill a session; with the last one the server goes, and whoever came before it is gone would meet its end."""
+        last = self.tmux("list-sessions", "-F", "#{session_name}") == name
+        self.tmux("kill-session", "-t", f"={name}")
+        if last:
+            wait_for(lambda: not listening(self.socket), "the end of the tmux server")
 
     def history(self) -> list[dict[str, Any]]:
         path = self.config / "history.jsonl"

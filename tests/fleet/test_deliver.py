@@ -377,7 +377,7 @@ def test_k3_the_session_is_gone(node: Node, host: FakeHost) -> None:
     pane, sibling = host.start_idle(name="api"), host.start_idle(name="api-2")
     [session, _] = observed(node, host, pane, sibling)
     broadcasts.send(node, session, "hello")
-    host.tmux("kill-session", "-t", "=api")
+    host.end("api")
     wait_for(lambda: len(Host(host.env).look().seats) == 1, "the end of api")
     assert [row["outcome"] for row in deliverer(node, host).deliver()] == ["refused"]
     assert typed(host) == [] and "hello" not in sibling.screen()

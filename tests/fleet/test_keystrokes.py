@@ -192,7 +192,7 @@ def test_k4_the_prompt_that_opens_after_the_last_look(host: FakeHost, monkeypatc
 def test_k3_a_longer_named_sibling(host: FakeHost) -> None:
     pane, sibling = host.start_idle(name="api"), host.start_idle(name="api-2")
     session_id = pane.session_id
-    host.tmux("kill-session", "-t", "=api")
+    host.end("api")
     wait_for(lambda: len(Host(host.env).look().seats) == 1, "the end of api")
     assert refused(send(host, session_id), "no live Claude process")
     assert "hello" not in sibling.screen() and submissions(host) == []

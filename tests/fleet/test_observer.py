@@ -177,7 +177,7 @@ def test_orphaned(node: Node, host: FakeHost) -> None:
     observer.observe()
     assert [row["state"] for row in listed(node)] == ["idle"]
     try:
-        host.tmux("kill-session", "-t", "=kit")
+        host.end("kit")
         wait_for(lambda: (now := processes.find(process.pid)) and now.tty == 0, "the hangup")
         observer.observe()
         assert [row["state"] for row in listed(node)] == ["orphaned"]

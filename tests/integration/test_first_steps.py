@@ -80,7 +80,7 @@ def test_three_nodes_tell_one_story(line: list[ProcessNode], host: FakeHost) -> 
 
     # The pane dies and the session is resumed in another.
     pane.keys("C-c")
-    host.tmux("kill-session", "-t", "=api")
+    host.end("api")
     resumed = host.start_idle("--resume", cleared, name="again")
     cedar.claire("pull")
     assert resumed.session_id == cleared
