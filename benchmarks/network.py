@@ -103,12 +103,16 @@ def exchanged(node: ProcessNode, url: str, rounds: int = 1) -> Rounds:
 def exchange_here(url: str, rounds: int) -> None:
     """What `exchanged` runs."""
     import asyncio
+    import gc
 
     from httpx import Response
 
     from claire.config import Home
     from claire.sync.peer import Peer, exchange, open_client
+    from claire.ui.cli.run import GC_THRESHOLD_OBJECTS
 
+    gc.set_threshold(GC_THRESHOLD_OBJECTS)  # as every command and the daemon do
+    gc.freeze()
     connections: set[socket.socket] = set()
 
     async def remember(response: Response) -> None:

@@ -54,6 +54,10 @@ class Body(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
     wire_name: ClassVar[str]
 
+    def row(self) -> tuple[str, str] | None:
+        """(table, id) of the row this fact changes, if it says so before it is folded: then it is read with others."""
+        return None
+
     def fold(self, fold: "Fold", event: Event) -> None:
         """Bring this fact into the projections, in any order with others. Must not refuse and not do I/O but SQL."""
         raise NotImplementedError

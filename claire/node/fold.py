@@ -4,14 +4,16 @@
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from itertools import islice
 from typing import Any
 
 import msgspec
 
 from claire.node import log, registers
 from claire.node.event import Body, Event, read_body
-from claire.node.rows import insert
+from claire.node.rows import among, insert
 from claire.node.schema import PROJECTIONS
 
 Row = dict[str, Any]
@@ -20,7 +22,12 @@ Settle = Callable[[sqlite3.Connection, set[str]], None]
 
 REPLAY_BATCH_EVENTS = 10_000
 
-_read_registers = msgspec.json.Decoder(dict[str, list[registers.Head]]).decode
+Standing = dict[str, tuple[str, dict[str, registers.Value]]]  # event -> its stamp, and what it set that still stands
+
+_read_standing = msgspec.json.Decoder(Standing).decode
+_write_standing = msgspec.json.Encoder(order="sorted").encode
+_blanks: dict[str, Row] = {}  # of each projection, which are this Claire's in every database that it folds into
+_nowhere = frozenset[Place]()
 
 
 class Fold:
@@ -28,40 +35,44 @@ class Fold:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self.db = db
-        self._rows: dict[str, dict[str, Row]] = {}
-        self._columns: dict[str, list[str]] = {}
-        self._registers: dict[tuple[str, str], dict[str, list[registers.Head]]] = {}
+        self._rows = defaultdict[str, dict[str, Row]](dict)
         self._dead: dict[str, set[Place]] = {}  # event still to come -> what it would set and no longer may
         self._came: set[str] = set()  # events of this batch that were marked so
         self._marked: bool | None = None  # whether the database holds such marks; asked once
         self._folding = ""  # uuid of the event being folded
-        self._overruled: set[Place] = set()  # what the event being folded may not set
+        self._overruled: Set[Place] = _nowhere  # what the event being folded may not set
         self._conflicts: dict[tuple[str, str, str], list[registers.Head]] = {}
         self._settle: dict[Settle, set[str]] = {}
 
     def apply(self, event: Event, body: Body | None) -> None:
         """Fold one event, of which `body` is what `read_body` makes; one that cannot be read is counted instead."""
         self._folding = event.uuid
-        self._overruled = self._marks(event.uuid)
+        self._overruled = self._marks(event.uuid) if self._dead or self._marked is not False else _nowhere
         if body is None:
             self.row("unread_events", event.uuid, key="uuid")["event_type"] = event.event_type
         else:
             body.fold(self, event)
 
+    def apply_all(self, events: Sequence[Event], bodies: Sequence[Body | None]) -> None:
+        """Fold events in their order; the rows that their bodies name are read beforehand, in few statements."""
+        named = defaultdict[str, dict[str, None]](dict)
+        for body in bodies:
+            if body is not None and (place := body.row()) is not None:
+                named[place[0]][place[1]] = None
+        for table, entities in named.items():
+            self._read(table, [entity for entity in entities if entity not in self._rows[table]])
+        for event, body in zip(events, bodies, strict=True):
+            self.apply(event, body)
+
     def row(self, table: str, entity: str, key: str = "id") -> Row:
         """The row of an entity, to be changed in place; a new one has NULL in every other column."""
-        rows = self._rows.setdefault(table, {})
-        row = rows.get(entity)
-        if row is None:
-            columns, found = self._columns.get(table), None
-            if columns is None or entity != self._folding:  # a row that bears the event's own id is new with it
-                cursor = self.db.execute(f"SELECT * FROM {table} WHERE {key} = ?", (entity,))
-                columns = self._columns[table] = [column[0] for column in cursor.description]
-                found = cursor.fetchone()
-            row = dict(zip(columns, found, strict=True)) if found else dict.fromkeys(columns)
-            row[key] = entity
-            rows[entity] = row
-        return row
+        rows = self._rows[table]
+        if entity not in rows:
+            if entity == self._folding:  # a row that bears the event's own id is new with it
+                rows[entity] = {**self._blank(table), key: entity}
+            else:
+                self._read(table, [entity], key)
+        return rows[entity]
 
     def assign(
         self,
@@ -74,28 +85,31 @@ class Fold:
     ) -> Row:
         """Set registers of an entity: field `f` to `values[f]`, replacing what the events `on[f]` set."""
         row = self.row(table, entity)
-        known = self._registers_of(table, row)
+        standing = _standing_of(row)
         stamp, uuid = event.hlc, event.uuid
+        if values and not standing and not on and not self._overruled:  # nothing was set before: nearly every creation
+            standing[uuid] = (stamp, dict(values))
+            row.update(values)
+            values = {}
         for field, value in values.items():
-            before, replaced = known.get(field, ()), on.get(field, ())
-            if not self._overruled and _saw_what_stands(before, replaced):  # nothing concurrent: nearly every change
-                known[field] = [(stamp, uuid, value)]
-                row[field] = value
-                continue
-            place = (table, entity, field)
-            self._mark_dead(event, place, replaced, before)
-            heads = registers.fold(before, (stamp, uuid, value), replaced, place in self._overruled)
-            known[field] = heads
+            before, replaced = _heads(standing, field), on.get(field, ())
+            if not self._overruled and len(before) < 2 and [head[1] for head in before] == [*replaced]:
+                heads = [(stamp, uuid, value)]  # it replaces just what stands: nearly every change
+            else:
+                place = (table, entity, field)
+                self._mark_dead(event, place, replaced, before)
+                heads = registers.fold(before, (stamp, uuid, value), replaced, place in self._overruled)
+                if len(before) > 1 or len(heads) > 1:
+                    self._conflicts[place] = heads
+            _put(standing, field, before, heads)
             won = registers.winner(heads, ranks.get(field, registers.latest_wins))
             row[field] = won[2] if won else None
-            if len(before) > 1 or len(heads) > 1:
-                self._conflicts[place] = heads
         if stamp > (row["updated_hlc"] or ""):
             row["updated_hlc"] = stamp
         return row
 
     def heads(self, table: str, entity: str, field: str) -> list[registers.Head]:
-        return self._registers_of(table, self.row(table, entity)).get(field, [])
+        return _heads(_standing_of(self.row(table, entity)), field)
 
     def settle(self, function: Settle, key: str) -> None:
         """Have `function(db, keys)` recompute what follows from several rows, once, after they are written."""
@@ -108,16 +122,24 @@ class Fold:
         self._write_dead()
         self._write_conflicts()
         settle = self._settle
-        self._rows, self._registers, self._conflicts, self._settle = {}, {}, {}, {}
+        self._rows, self._conflicts, self._settle = defaultdict(dict), {}, {}
         for function, keys in settle.items():
             function(self.db, keys)
 
-    def _registers_of(self, table: str, row: Row) -> dict[str, list[registers.Head]]:
-        found = self._registers.get((table, row["id"]))
-        if found is None:
-            found = _read_registers(row["registers"]) if row["registers"] else {}
-            self._registers[table, row["id"]] = found
-        return found
+    def _read(self, table: str, entities: Sequence[str], key: str = "id") -> None:
+        rows, blank = self._rows[table], self._blank(table)
+        for found in among(self.db, f"SELECT * FROM {table} WHERE {key} IN", entities):
+            row = dict(zip(blank, found, strict=True))
+            rows[row[key]] = row
+        for entity in entities:
+            if entity not in rows:
+                rows[entity] = {**blank, key: entity}
+
+    def _blank(self, table: str) -> Row:
+        """A row that has NULL in every column."""
+        if table not in _blanks:
+            _blanks[table] = dict.fromkeys(column[1] for column in self.db.execute(f"PRAGMA table_info({table})"))
+        return _blanks[table]
 
     def _mark_dead(self, event: Event, place: Place, replaced: Iterable[str], before: Sequence[registers.Head]) -> None:
         """Remember what `event` replaces that is still to come; what was folded is out of the heads for good."""
@@ -138,10 +160,10 @@ class Fold:
         return dead
 
     def _write(self, table: str, rows: Any) -> None:
-        columns = self._columns[table]
-        for row in rows:
-            if (state := self._registers.get((table, row.get("id", "")))) is not None:
-                row["registers"] = msgspec.json.encode(state, order="sorted").decode()
+        columns = list(self._blank(table))
+        if "registers" in columns:
+            for row in rows:
+                row["registers"] = _write_standing(_standing_of(row)).decode()
         updates = ", ".join(f"{column} = excluded.{column}" for column in columns[1:])
         insert(
             self.db,
@@ -170,11 +192,28 @@ class Fold:
         )
 
 
-def _saw_what_stands(before: Sequence[registers.Head], replaced: Sequence[str]) -> bool:
-    """Whether a change replaces exactly the one value there is, or none where there is none."""
-    if not before:
-        return not replaced
-    return len(before) == len(replaced) == 1 and before[0][1] == replaced[0]
+def _standing_of(row: Row) -> Standing:
+    """The registers of a row, decoded in place when first asked for; `flush` writes them as text again."""
+    if not isinstance(row["registers"], dict):
+        row["registers"] = _read_standing(row["registers"]) if row["registers"] else {}
+    standing: Standing = row["registers"]
+    return standing
+
+
+def _heads(standing: Standing, field: str) -> list[registers.Head]:
+    heads = [(stamp, uuid, fields[field]) for uuid, (stamp, fields) in standing.items() if field in fields]
+    return heads if len(heads) < 2 else sorted(heads, key=lambda head: head[:2])
+
+
+def _put(standing: Standing, field: str, before: Iterable[registers.Head], heads: Iterable[registers.Head]) -> None:
+    """Have the heads of a field be these, which were those before."""
+    for _, uuid, _ in before:
+        fields = standing[uuid][1]
+        del fields[field]
+        if not fields:
+            del standing[uuid]
+    for stamp, uuid, value in heads:
+        standing.setdefault(uuid, (stamp, {}))[1][field] = value
 
 
 def seen(db: sqlite3.Connection, table: str, entity: str, fields: Iterable[str]) -> dict[str, list[str]]:
@@ -199,10 +238,10 @@ def replay_events(db: sqlite3.Connection, progress: Callable[[int], None] | None
         db.execute(f"DELETE FROM {table}")
     fold = Fold(db)
     members.settle(db, ())  # pins alone make members, before any event speaks of them
-    for folded, event in enumerate(log.in_arrival_order(db), 1):
-        fold.apply(event, read_body(event))
-        if folded % REPLAY_BATCH_EVENTS == 0:
-            fold.flush()
-            if progress is not None:
-                progress(folded)
-    fold.flush()
+    log_events, folded = log.in_arrival_order(db), 0
+    while events := list(islice(log_events, REPLAY_BATCH_EVENTS)):
+        fold.apply_all(events, [read_body(event) for event in events])
+        fold.flush()
+        folded += len(events)
+        if progress is not None:
+            progress(folded)

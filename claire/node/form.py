@@ -18,10 +18,10 @@ _UUID = re.compile(hlc.UUID)
 _TYPE = re.compile(r"[a-z][a-z_]{0,63}")
 _CREATED_AT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 _SIGNATURE = re.compile(r"[A-Za-z0-9_-]{86}")
-_ENVELOPE = re.compile(  # all of them at once, a line each; no field of a good event has a line feed
+_is_envelope = re.compile(  # all of them at once, a line each; no field of a good event has a line feed
     rf"{_UUID.pattern}\n[0-9]{{13}}\.[0-9]{{6}}\.({hlc.UUID})\n\1\n"
     rf"{_TYPE.pattern}\n{_CREATED_AT.pattern}\n{_SIGNATURE.pattern}"
-)
+).fullmatch
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _BRACKETS = re.compile(r"[\[\]{}]")
 
@@ -32,12 +32,12 @@ _encode = msgspec.json.Encoder().encode
 def malformed(event: Event, body: Body | None) -> str | None:
     """Which rule a foreign event breaks, or None; `body` is what `read_body` makes of it."""
     lines = f"{event.uuid}\n{event.hlc}\n{event.machine_id}\n{event.event_type}\n{event.created_at}\n{event.sig}"
-    if _ENVELOPE.fullmatch(lines) is None:
+    if _is_envelope(lines) is None:
         return _broken_rule(event)
     payload = event.payload
     if len(payload) * 4 > EVENT_BYTES_MAX and len(payload.encode()) > EVENT_BYTES_MAX:
         return f"payload is larger than {EVENT_BYTES_MAX} bytes"
-    if body is not None and _encode(body).decode() == payload and not holds_nul(payload):
+    if body is not None and _encode(body) == payload.encode() and "\\u0000" not in payload:
         return None  # the text we would write ourselves; nearly every payload is
     rule = ambiguity(payload)
     return f"payload: {rule}" if rule else None

@@ -12,11 +12,10 @@ import msgspec
 
 from claire.node import hlc
 from claire.node.event import Event, event_hash
-from claire.node.rows import insert
+from claire.node.rows import among, insert
 
 COLUMNS = "uuid, hlc, machine_id, event_type, payload, created_at, sig"
 ARRIVAL_PAGE_EVENTS = 5_000
-UUIDS_PER_QUERY = 500
 
 Key = tuple[str, str]  # (hlc, uuid): where an event stands in its machine's order
 FIRST: Key = ("", "")
@@ -112,11 +111,7 @@ def known(db: sqlite3.Connection, uuids: Sequence[str]) -> dict[str, Event]:
 
 def get(db: sqlite3.Connection, uuids: Sequence[str]) -> list[Event]:
     """The events with these ids, each machine's in stamp order; unknown ids are left out."""
-    found: list[Event] = []
-    for start in range(0, len(uuids), UUIDS_PER_QUERY):
-        some = uuids[start : start + UUIDS_PER_QUERY]
-        marks = ", ".join("?" * len(some))
-        found += _events(db.execute(f"SELECT {COLUMNS} FROM events WHERE uuid IN ({marks})", tuple(some)))
+    found = _events(among(db, f"SELECT {COLUMNS} FROM events WHERE uuid IN", uuids))
     return sorted(found, key=lambda event: (event.hlc, event.uuid))
 
 

@@ -1,7 +1,7 @@
 """Rows of a query as dicts, many rows in few statements, and how a person's reference becomes a row."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -12,7 +12,8 @@ Row = dict[str, Any]
 PREFIX_CHARS_MIN = 4  # shorter references are names, never ids
 SHORT_CHARS = 8
 CANDIDATES_SHOWN = 10
-ROWS_PER_STATEMENT = 500  # times the columns of a table below the 32,766 variables SQLite takes
+KEYS_PER_QUERY = 500
+ROWS_PER_STATEMENT = (500, 50, 1)  # times the columns of a table below the 32,766 variables SQLite takes
 
 
 def rows(db: sqlite3.Connection, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[Row]:
@@ -25,18 +26,25 @@ def one(db: sqlite3.Connection, sql: str, values: Sequence[Any] | dict[str, Any]
     return next(iter(rows(db, sql, values)), None)
 
 
+def among(db: sqlite3.Connection, sql: str, keys: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Rows of `sql`, which ends in "WHERE key IN", for hundreds of keys a statement; in no order."""
+    for start in range(0, len(keys), KEYS_PER_QUERY):
+        some = keys[start : start + KEYS_PER_QUERY]
+        yield from db.execute(f"{sql} ({', '.join('?' * len(some))})", some)
+
+
 def insert(db: sqlite3.Connection, into: str, table: Sequence[Sequence[Any]], on_conflict: str = "") -> None:
     """Rows of equal width `into` "events (uuid, hlc)": hundreds a statement cost less than a statement each, and
     Python's other threads run while SQLite writes them."""
     if not table:
         return
     marks = f"({', '.join('?' * len(table[0]))})"
-    whole = len(table) - len(table) % ROWS_PER_STATEMENT
-    for start in range(0, whole, ROWS_PER_STATEMENT):
-        values = chain.from_iterable(table[start : start + ROWS_PER_STATEMENT])
-        several = f"INSERT INTO {into} VALUES {', '.join([marks] * ROWS_PER_STATEMENT)} {on_conflict}"
-        db.execute(several, tuple(values))
-    db.executemany(f"INSERT INTO {into} VALUES {marks} {on_conflict}", table[whole:])
+    start = 0
+    while start < len(table):
+        size = next(size for size in ROWS_PER_STATEMENT if start + size <= len(table))
+        several = f"INSERT INTO {into} VALUES {', '.join([marks] * size)} {on_conflict}"
+        db.execute(several, tuple(chain.from_iterable(table[start : start + size])))
+        start += size
 
 
 def resolve(db: sqlite3.Connection, noun: str, select: str, ref: str, *, id_column: str, label_column: str = "") -> Row:

@@ -4,7 +4,7 @@ import os
 import re
 
 # Raise it with every change of a table, an event type or a fold: an older database is then replayed when opened.
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 _path = os.path.join(os.path.dirname(__file__), "schema.sql")
 with open(_path, encoding="utf-8") as _file:

@@ -58,7 +58,7 @@ CREATE TABLE projects (
   root_id TEXT,                       -- the project it ended up in after merges; itself if never merged
   name_claim TEXT,                    -- hlc and uuid of the claim of its current name; the smallest owns the bare name
   created_hlc TEXT, updated_hlc TEXT, -- created_hlc is NULL until project_created has arrived
-  registers TEXT                      -- JSON {field: heads}
+  registers TEXT                      -- JSON {event uuid: [hlc, {field: value}]}: what nothing has replaced yet
 );
 CREATE INDEX projects_name ON projects(name);
 

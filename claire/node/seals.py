@@ -65,15 +65,14 @@ def proven(db: sqlite3.Connection, batch: Sequence[Hashed], signed: Callable[[Ev
     """
     vouched: set[int] = set()
     doubtful = {machine for (machine,) in db.execute("SELECT machine_id FROM alarms WHERE kind = 'forged'")}
-    sealing = {event.machine_id for event, _ in batch if event.event_type == EventsSealed.wire_name}
-    for machine_id in sealing - doubtful:
-        positions = (at for at, (event, _) in enumerate(batch) if event.machine_id == machine_id)
-        own = sorted((batch[at][0].hlc, batch[at][0].uuid, at) for at in positions)
+    sealing = [event for event, _ in batch if event.event_type == EventsSealed.wire_name]
+    for machine_id in {event.machine_id for event in sealing} - doubtful:
+        places = [(event.hlc, event.uuid, at) for at, (event, _) in enumerate(batch) if event.machine_id == machine_id]
+        own = sorted(places)
         stamps = [stamp for stamp, _, _ in own]
         tried = ""
-        for _, _, at in own:
-            seal_event = batch[at][0]
-            body = read_body(seal_event) if seal_event.event_type == EventsSealed.wire_name else None
+        for seal_event in sorted(sealing, key=lambda event: (event.hlc, event.uuid)):
+            body = read_body(seal_event) if seal_event.machine_id == machine_id else None
             if isinstance(body, EventsSealed) and tried < body.first <= body.last:
                 tried = body.last
                 covered = [i for *_, i in own[bisect_left(stamps, body.first) : bisect_right(stamps, body.last)]]

@@ -56,9 +56,10 @@ class SessionObserved(Body):
     session: Observation
 
     def fold(self, fold: Fold, event: Event) -> None:
-        row = fold.row("sessions", self.session.session_uuid)
-        values = {field: getattr(self.session, field) for field in self.session.__struct_fields__[1:]}
-        registers.set_newest(row, "observed_hlc", event.hlc, {**values, "machine_id": event.machine_id})
+        values = msgspec.structs.asdict(self.session)
+        row = fold.row("sessions", values.pop("session_uuid"))
+        values["machine_id"] = event.machine_id
+        registers.set_newest(row, "observed_hlc", event.hlc, values)
 
 
 @event_type("session_succeeded")

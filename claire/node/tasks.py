@@ -32,6 +32,9 @@ class TaskCreated(Body):
     status: str = "todo"
     priority: Priority = PRIORITY_DEFAULT
 
+    def row(self) -> tuple[str, str]:
+        return "tasks", self.task_id
+
     def fold(self, fold: Fold, event: Event) -> None:
         values = {
             "project_id": self.project_id,
@@ -62,6 +65,9 @@ class TaskChanged(Body):
     task_id: str
     set: TaskFields
     on: dict[str, list[str]] = {}
+
+    def row(self) -> tuple[str, str]:
+        return "tasks", self.task_id
 
     def fold(self, fold: Fold, event: Event) -> None:
         fold.assign("tasks", self.task_id, event, said(self.set), self.on, RANKS)

@@ -5,7 +5,7 @@ No network here: `peer` plays a round over HTTP, the simulation over a simulated
 differ; again until nothing changes. What is remembered of a peer never decides what is sent.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from threading import Lock
@@ -16,7 +16,7 @@ import msgspec
 from claire.node import admit, hlc, log
 from claire.node.errors import ClaireError
 from claire.node.event import Event
-from claire.node.node import Node
+from claire.node.node import SEAL_EVENTS, Node
 from claire.sync import wire
 from claire.sync.answers import READ_EVENTS, above, beyond, page
 from claire.sync.messages import (
@@ -46,7 +46,7 @@ from claire.sync.messages import (
 from claire.sync.plan import FIRST, LAST, behind, plan
 
 PASSES_MAX = 20  # a peer that is written to all the time must not hold us for ever
-PAGES_UNSTORED_MAX = 2  # of a pull: memory for them, and how much is asked for in vain after a refusal
+FIRST_PAGE_EVENTS = 2 * SEAL_EVENTS  # of a pull: soon there, so that storing begins; whole segments all the same
 COMPARES_MAX = 1_000  # requests to find the differences of one machine
 
 REASON_CHARS_MAX = 300
@@ -178,36 +178,36 @@ def _reason(answer: Answer) -> str:
 
 
 def pull_steps(node: Node, positions: Mapping[str, str], tally: Exchange) -> Steps:
-    """Fetch everything beyond `positions`, page by page: one is stored while the next is checked and one more travels.
+    """Fetch everything beyond `positions`, page by page: while one is stored, the next is fetched and checked.
 
     Of a machine of which a page had something refused nothing later is stored: it would hide the hole.
     """
     left, refused = dict(positions), set[str]()
-    stores: list[Callable[[], set[str]]] = []  # of the pages that may not be stored yet, two at most
+    limit = FIRST_PAGE_EVENTS
+    store: Callable[[], set[str]] | None = None  # of the page before
     while left:
         asked = dict(islice(left.items(), POSITIONS_MAX))
-        answer = yield Ask(
-            "GET", EVENTS_PATH, after_query(asked, wire.PAGE_EVENTS), meanwhile=stores[-1] if stores else None
-        )
-        batch = wire.load(expect(answer))
-        if len(stores) == PAGES_UNSTORED_MAX:
-            refused |= stores.pop(0)()
-        stores.append(_once(partial(_store, node, batch, refused, tally, stores[-1] if stores else None)))
+        answer = yield Ask("GET", EVENTS_PATH, after_query(asked, limit), meanwhile=store)
+        limit = wire.PAGE_EVENTS
+        batch, checked = _checked(node, expect(answer))
+        if store is not None:
+            refused |= store()
+        store = _once(partial(_take, node, checked, frozenset(refused), tally))
         if batch.trailer is None:
-            stores[-1]()
+            store()
             raise Cut("its answer was cut")
         tally.etag = batch.trailer.etag
         newest = {event.machine_id: event.hlc for event in batch.events}
         if batch.trailer.more and not any(newest.get(machine, "") > stamp for machine, stamp in asked.items()):
-            stores[-1]()
+            store()
             raise PeerError("it says there is more and sends nothing new")
         for machine_id in asked:
             if machine_id in refused or not batch.trailer.more:
                 del left[machine_id]
             else:
                 left[machine_id] = newest.get(machine_id, left[machine_id])
-    if stores:
-        stores[-1]()
+    if store is not None:
+        store()
 
 
 def doubt_steps(node: Node, tally: Exchange) -> Steps:
@@ -234,20 +234,19 @@ def _once(work: Callable[[], set[str]]) -> Callable[[], set[str]]:
 
 def _receive(node: Node, body: bytes, tally: Exchange) -> tuple[wire.Batch, set[str]]:
     """Store a body's events; the machines of which something was refused."""
-    batch = wire.load(body)
-    return batch, _store(node, batch, set(), tally)
+    batch, checked = _checked(node, body)
+    return batch, _take(node, checked, (), tally)
 
 
-def _store(
-    node: Node,
-    batch: wire.Batch,
-    blocked: set[str],
-    tally: Exchange,
-    before: Callable[[], set[str]] | None = None,
-) -> set[str]:
-    """Store events, after the page `before` them; the machines of which something was refused so far."""
-    checked = admit.check(node, batch.events)
-    receipt = admit.take(node, checked, blocked | (before() if before is not None else set()))
+def _checked(node: Node, body: bytes) -> tuple[wire.Batch, admit.Checked]:
+    with admit.turn:
+        batch = wire.load(body)
+        return batch, admit.check(node, batch.events)
+
+
+def _take(node: Node, checked: admit.Checked, blocked: Collection[str], tally: Exchange) -> set[str]:
+    """Store what was checked; the machines of which something was refused so far."""
+    receipt = admit.take(node, checked, blocked)
     tally.received += receipt.accepted
     tally.duplicate += receipt.duplicate
     tally.refused += [(refusal.uuid, refusal.why) for refusal in receipt.refused]

@@ -15,7 +15,7 @@ from claire.node.event import EVENT_BYTES_MAX, Event
 LINE_BYTES_MAX = 2 * EVENT_BYTES_MAX + 1024  # JSON text grows at most twofold when quoted; plus the envelope
 BATCH_BYTES_MAX = 4 * 1024 * 1024  # one request or answer body, inflated
 PAGE_BYTES = BATCH_BYTES_MAX - LINE_BYTES_MAX  # what we fill of it: room for a trailer
-PAGE_EVENTS = 5_000  # events of one answer
+PAGE_EVENTS = 8_000  # events of one answer
 
 
 class Malformed(ClaireError):
@@ -65,26 +65,23 @@ def load(body: bytes) -> Batch:
     """
     if len(body) > BATCH_BYTES_MAX:
         raise Malformed(f"body larger than {BATCH_BYTES_MAX} bytes")
-    *lines, rest = body.split(b"\n")
-    trailer = None
-    if lines and lines[-1].startswith(b'{"more":'):
-        trailer = decode(_trailers, lines.pop())
-    elif rest:
-        lines.append(rest)
-    events = _load_canonical(lines)
-    return Batch([load_line(line) for line in lines] if events is None else events, trailer)
+    trailer, last_line = None, body.rfind(b"\n", 0, -1) + 1
+    if body.startswith(b'{"more":', last_line) and body.endswith(b"\n"):
+        trailer, body = decode(_trailers, body[last_line:-1]), body[:last_line]
+    events = _load_canonical(body)
+    if events is None:
+        events = [load_line(line) for line in body.removesuffix(b"\n").split(b"\n")]
+    return Batch(events, trailer)
 
 
-def _load_canonical(lines: list[bytes]) -> list[Event] | None:
+def _load_canonical(body: bytes) -> list[Event] | None:
     """All lines at once, where they are in the form we write ourselves; nearly all bodies are."""
-    body = b"\n".join(lines)
     try:
         events: list[Event] = _events.decode_lines(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    if _encoder.encode_lines(events).rstrip(b"\n") != body or max(map(len, lines), default=0) > LINE_BYTES_MAX:
-        return None
-    return events
+    canonical = _encoder.encode_lines(events).removesuffix(b"\n") == body.removesuffix(b"\n")
+    return events if canonical else None
 
 
 def load_line(line: bytes) -> Event:

@@ -103,7 +103,9 @@ def signed(
     """One event as its node would have made it."""
     if on and "on" in body.__struct_fields__:
         fields = list(getattr(body, "set", body).__struct_fields__)
-        body = type(body)(**{**_values(body), "on": on if isinstance(body.on, list) else dict.fromkeys(fields, on)})
+        body = type(body)(
+            **{**_values(body), "on": on if isinstance(getattr(body, "on", None), list) else dict.fromkeys(fields, on)}
+        )
     payload, stamp = write_payload(body), hlc.encode(wall_ms, counter, key.machine_id)
     unsigned = Event(uuid, stamp, key.machine_id, body.wire_name, payload, utc_text(wall_ms), "")
     return resigned(unsigned, key)

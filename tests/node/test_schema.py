@@ -10,7 +10,7 @@ import msgspec
 from claire.node.event import all_types
 from claire.node.schema import SCHEMA, SCHEMA_VERSION
 
-FINGERPRINT = (5, "a613bb52a2e32c63")
+FINGERPRINT = (6, "a613bb52a2e32c63")
 
 
 def test_the_version_is_raised_with_every_table_and_event_type() -> None:
