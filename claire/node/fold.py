@@ -243,5 +243,5 @@ def replay_events(db: sqlite3.Connection, progress: Callable[[int], None] | None
         fold.apply_all(events, [read_body(event) for event in events])
         fold.flush()
         folded += len(events)
-        if progress is not None:
+        if progress is not None and len(events) == REPLAY_BATCH_EVENTS:  # of a small log nothing need be said
             progress(folded)

@@ -56,7 +56,7 @@ async def listen(node: Node, touched: Bell, changed: Bell, asked: Callable[[str]
     loop = asyncio.get_running_loop()
     sock: socket.socket | None = None
     try:
-        version, etag = _version(poll), await asyncio.to_thread(_etag, node)
+        version, etag = _version(poll), _etag(poll, node.home.database)
         sock = _open_doorbell(node.home.doorbell)
         if sock:
             loop.add_reader(sock, _answer_door, sock, door, asked)
@@ -68,7 +68,7 @@ async def listen(node: Node, touched: Bell, changed: Bell, asked: Callable[[str]
                 continue
             version = now
             touched.ring()
-            if (found := await asyncio.to_thread(_etag, node)) != etag:
+            if (found := _etag(poll, node.home.database)) != etag:
                 etag = found
                 changed.ring()
     finally:
@@ -111,6 +111,7 @@ def _version(db: sqlite3.Connection) -> int:
     return int(version)
 
 
-def _etag(node: Node) -> str:
-    with node.reading() as db:
+def _etag(db: sqlite3.Connection, path: str) -> str:
+    """Asked in the loop: a thread for it would take longer than the look, and every push waits for it."""
+    with store.words_of_sqlite(path):
         return event_log.etag(db)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -96,12 +97,13 @@ class Runner:
         """Until cancelled."""
         bell = asyncio.create_task(self._forward_rings())
         watch = asyncio.create_task(self._keep_watch())
-        asleep = _lag()
+        asleep, looked = _lag(), -math.inf
         try:
             while True:
-                rung = self._wake.rung
-                self._start_due()  # what woke us first; who else there is can wait a moment
-                await self._look_around()
+                rung, now = self._wake.rung, time.monotonic()
+                if not self._start_due() or now > looked + TICK_S_MAX:  # what woke us first, alone: its end wakes us
+                    await self._look_around()
+                    looked = now
                 if abs(_lag() - asleep) > SLEEP_S:
                     self.gossip.woke(time.monotonic())
                 asleep = _lag()
@@ -114,11 +116,14 @@ class Runner:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _start_due(self) -> None:
-        for name in self.gossip.due(time.monotonic()):
+    def _start_due(self) -> bool:
+        """Whether there was anything to start."""
+        due = self.gossip.due(time.monotonic())
+        for name in due:
             task = asyncio.create_task(self._contact(name))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        return bool(due)
 
     def contacted(self, machine_id: str) -> None:
         """A member made a request here."""

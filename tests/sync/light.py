@@ -81,7 +81,7 @@ class LightLog:
 class LightAdmit:
     """The door of `claire.node.admit`, wide open."""
 
-    FORGED = admit.FORGED
+    FORGED, turn = admit.FORGED, admit.turn
 
     @staticmethod
     def check(_node: LightNode, events: list[Event]) -> list[Event]:
