@@ -105,6 +105,7 @@ def exchange_here(url: str, rounds: int) -> None:
     """What `exchanged` runs."""
     import asyncio
     import gc
+    import importlib
 
     from httpx import Response
 
@@ -112,7 +113,8 @@ def exchange_here(url: str, rounds: int) -> None:
     from claire.sync.peer import Peer, exchange, open_client
     from claire.ui.cli.run import GC_THRESHOLD_OBJECTS
 
-    gc.set_threshold(GC_THRESHOLD_OBJECTS)  # as every command and the daemon do
+    importlib.import_module("claire.daemon")  # as a running node: the same is loaded, the same set
+    gc.set_threshold(GC_THRESHOLD_OBJECTS)
     gc.freeze()
     connections: set[socket.socket] = set()
 

@@ -88,7 +88,7 @@ def check(node: "Node", events: Sequence[Event]) -> Checked:
 def _check(node: "Node", events: Sequence[Event]) -> Checked:
     with node.reading() as db:
         trusted = members.keys(db)
-        batch = seals.hashed(event for event in events if event.machine_id in trusted)
+        batch = seals.hashed([event for event in events if event.machine_id in trusted])
         index = log.index(db)
         stored = log.known(db, [e.uuid for e, _ in batch if e.hlc <= index[e.machine_id].newest])
         sealed = seals.proven(db, batch, lambda event: signed(event, trusted[event.machine_id]))
@@ -181,7 +181,7 @@ def _new(db: sqlite3.Connection, checked: Checked, receipt: Receipt) -> list[int
     stored = log.known(db, [event.uuid for event, _ in checked.batch])
     fresh: list[int] = []
     for at, (event, _) in enumerate(checked.batch):
-        if receipt.blocked(event):
+        if event.machine_id in receipt.blocked_machines:
             receipt.refuse(event, FOLLOWS)
         elif at in checked.wrong:
             receipt.refuse(event, checked.wrong[at])

@@ -46,7 +46,7 @@ def _add_to_index(db: sqlite3.Connection, hashed: Iterable[tuple[Event, int]]) -
     rows: dict[str, tuple[str, int, int]] = {}
     for event, number in hashed:
         newest, count, digest = rows.get(event.machine_id) or _index_row(db, event.machine_id)
-        rows[event.machine_id] = (max(newest, event.hlc), count + 1, digest ^ number)
+        rows[event.machine_id] = (event.hlc if event.hlc > newest else newest, count + 1, digest ^ number)
     db.executemany(
         "INSERT OR REPLACE INTO log_index VALUES (?, ?, ?, ?)",
         [(machine, newest, count, f"{digest:032x}") for machine, (newest, count, digest) in rows.items()],

@@ -98,11 +98,11 @@ async def exchange(
 async def play(node: Node, client: httpx.AsyncClient, peer: Peer, steps: Steps) -> None:
     """Carry the steps of a round to the peer, its answers back; steps run in a thread, they use the disk."""
     answer: Answer | None = None
-    meanwhile: list[asyncio.Task[object]] = []
+    loop, meanwhile = asyncio.get_running_loop(), list[asyncio.Future[object]]()
     try:
         while (ask := await asyncio.to_thread(_next, steps, answer)) is not None:
             if ask.meanwhile is not None:
-                meanwhile.append(asyncio.create_task(asyncio.to_thread(ask.meanwhile)))
+                meanwhile.append(loop.run_in_executor(None, ask.meanwhile))  # begins before the request is made
             answer = await _asked(node, client, peer, ask)
             meanwhile = [task for task in meanwhile if not task.done() or task.exception()]
     finally:
