@@ -181,7 +181,7 @@ def _new(db: sqlite3.Connection, checked: Checked, receipt: Receipt) -> list[int
     stored = log.known(db, [event.uuid for event, _ in checked.batch])
     fresh: list[int] = []
     for at, (event, _) in enumerate(checked.batch):
-        if event.machine_id in receipt.blocked_machines:
+        if receipt.blocked(event):
             receipt.refuse(event, FOLLOWS)
         elif at in checked.wrong:
             receipt.refuse(event, checked.wrong[at])
