@@ -216,9 +216,9 @@ class Runner:
             log.error("%s: %s", name[:8], error.message)
 
     def _steps(self, name: str, agreed: dict[str, str], node: Node, tally: Exchange) -> Steps:
-        """A round, unless the peer was cut off a moment ago."""
+        """A round, unless the peer was cut off, or is to be left alone, since a moment ago."""
         with node.reading() as db:
-            if name in members.revoked(db) or name in members.suspended(db, node.machine_id):
+            if name in {*members.revoked(db), *members.suspended(db, node.machine_id), *health.ignored(db)}:
                 raise PeerError("it was cut off", 403)
         yield from news_steps(node, tally, agreed)
 
