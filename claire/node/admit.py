@@ -101,7 +101,7 @@ def _check(node: "Node", events: Sequence[Event]) -> Checked:
             continue
         if rule := malformed(event, bodies[at]):
             wrong[at] = MALFORMED + rule
-        elif stored and event.uuid in stored and signed_bytes(stored[event.uuid]) == signed_bytes(event):
+        elif event.uuid in stored and signed_bytes(stored[event.uuid]) == signed_bytes(event):
             known.add(at)
         elif at not in sealed and not signed(event, trusted[event.machine_id]):
             wrong[at] = FORGED

@@ -67,8 +67,8 @@ def proven(db: sqlite3.Connection, batch: Sequence[Hashed], signed: Callable[[Ev
     doubtful = {machine for (machine,) in db.execute("SELECT machine_id FROM alarms WHERE kind = 'forged'")}
     sealing = [event for event, _ in batch if event.event_type == EventsSealed.wire_name]
     for machine_id in {event.machine_id for event in sealing} - doubtful:
-        places = [(event.hlc, event.uuid, at) for at, (event, _) in enumerate(batch) if event.machine_id == machine_id]
-        own = sorted(places)
+        own = [(event.hlc, event.uuid, at) for at, (event, _) in enumerate(batch) if event.machine_id == machine_id]
+        own.sort()
         stamps = [stamp for stamp, _, _ in own]
         tried = ""
         for seal_event in sorted(sealing, key=lambda event: (event.hlc, event.uuid)):
