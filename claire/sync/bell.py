@@ -17,6 +17,7 @@ from claire.sync.request import ROUND
 
 POLL_S = 1.0
 DATAGRAM_BYTES = 64
+LOOK_S = 0.02  # from a ring to the look at what it left: that holds no push up, and one does for many
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +27,13 @@ class Bell:
 
     def __init__(self) -> None:
         self.rung = 0
+        self.heard: list[Callable[[], None]] = []  # called at each ring, before any waiter goes on
         self._next = asyncio.Event()
 
     def ring(self) -> None:
         self.rung += 1
+        for hear in self.heard:
+            hear()
         self._next.set()
         self._next = asyncio.Event()
 
@@ -47,30 +51,37 @@ class Bell:
 
 
 async def listen(node: Node, touched: Bell, changed: Bell, asked: Callable[[str], None] = lambda address: None) -> None:
-    """Ring `touched` after every commit to the database, `changed` if it brought events. Until cancelled.
+    """Ring `changed` when events came into the database, and `touched` after every commit. Until cancelled.
 
-    `asked` hears the address of who wants a round, see `request`.
+    Who rings the doorbell wrote events: no look at the database comes before what that starts. `asked` hears the
+    address of who wants a round, see `request`.
     """
     poll = store.connect(node.home.database)
     door, heard = Bell(), 0
     loop = asyncio.get_running_loop()
     sock: socket.socket | None = None
+
+    def answer_door(sock: socket.socket) -> None:
+        if _rung(sock, asked):
+            changed.ring()
+            door.ring()
+
     try:
         version, etag = _version(poll), _etag(poll, node.home.database)
         sock = _open_doorbell(node.home.doorbell)
         if sock:
-            loop.add_reader(sock, _answer_door, sock, door, asked)
+            loop.add_reader(sock, answer_door, sock)
         while True:
-            await door.wait(POLL_S, heard)
+            if rang := await door.wait(POLL_S, heard):
+                await asyncio.sleep(LOOK_S)
+            heard = door.rung
             store.version(poll, node.home.database)  # a newer Claire has upgraded it: we end, our service starts that
-            rang, heard = door.rung != heard, door.rung
             if (now := _version(poll)) == version and not rang:
                 continue
-            version = now
-            touched.ring()
-            if (found := _etag(poll, node.home.database)) != etag:
-                etag = found
+            version, before, etag = now, etag, _etag(poll, node.home.database)
+            if etag != before and not rang:
                 changed.ring()
+            touched.ring()
     finally:
         if sock:
             loop.remove_reader(sock)
@@ -94,16 +105,18 @@ def _open_doorbell(path: str) -> socket.socket | None:
     return sock
 
 
-def _answer_door(sock: socket.socket, door: Bell, asked: Callable[[str], None]) -> None:
+def _rung(door: socket.socket, asked: Callable[[str], None]) -> bool:
+    """Whether any of the datagrams that have come says that something was committed."""
+    rung = False
     try:
         while True:
-            said, address = sock.recvfrom(DATAGRAM_BYTES)
+            said, address = door.recvfrom(DATAGRAM_BYTES)
             if said == ROUND and address:
                 asked(address)
             else:
-                door.ring()
+                rung = True
     except BlockingIOError:
-        return
+        return rung
 
 
 def _version(db: sqlite3.Connection) -> int:
@@ -112,6 +125,5 @@ def _version(db: sqlite3.Connection) -> int:
 
 
 def _etag(db: sqlite3.Connection, path: str) -> str:
-    """Asked in the loop: a thread for it would take longer than the look, and every push waits for it."""
     with store.words_of_sqlite(path):
         return event_log.etag(db)

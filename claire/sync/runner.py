@@ -95,7 +95,7 @@ class Runner:
 
     async def run(self) -> None:
         """Until cancelled."""
-        bell = asyncio.create_task(self._forward_rings())
+        self.bell.heard.append(self._changed)
         watch = asyncio.create_task(self._keep_watch())
         asleep, looked = _lag(), -math.inf
         try:
@@ -111,7 +111,8 @@ class Runner:
                 pause = self.gossip.next_at(time.monotonic()) - time.monotonic()
                 await self._wake.wait(max(0.01, min(pause, TICK_S_MAX)), rung)
         finally:
-            tasks = [bell, watch, *self._tasks, *self._watches.values()]
+            self.bell.heard.remove(self._changed)
+            tasks = [watch, *self._tasks, *self._watches.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -136,14 +137,11 @@ class Runner:
             self.gossip.woke(time.monotonic())
             self._wake.ring()
 
-    async def _forward_rings(self) -> None:
-        """Something was written here: by this process, the command line, or an exchange."""
-        while True:
-            rung = self.bell.rung
-            await self.bell.wait(TICK_S_MAX, rung)
-            if self.bell.rung != rung:
-                self.gossip.changed(time.monotonic())
-                self._wake.ring()
+    def _changed(self) -> None:
+        """Something was written here: by this process, the command line, or an exchange. Off with it, first of all."""
+        self.gossip.changed(time.monotonic())
+        if not self._start_due():  # else the end of what was started wakes us
+            self._wake.ring()
 
     async def _keep_watch(self) -> None:
         """Where nobody can reach us, have a few peers tell us when they have news."""
