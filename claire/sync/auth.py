@@ -98,7 +98,7 @@ class Door:
     def __init__(self, machine_id: str, boot: str) -> None:
         self.audience = f"{machine_id}/{boot}"
         self._nonces: dict[str, dict[str, int]] = {}  # machine -> nonce -> when it may be forgotten, in that order
-        self._lock = threading.Lock()  # requests are checked in threads: two that are equal must not both be new
+        self._lock = threading.Lock()  # whoever checks in threads: of two that are equal one is new
 
     def admit(self, request: Request, header: str, keys: Mapping[str, bytes], now_ms: int) -> Claim:
         """What the node that signed this request claims; Unauthorized says what is wrong.

@@ -52,9 +52,9 @@ def url_of(text: str) -> str:
     return f"{parts.scheme}://{host.lower()}:{SYNC_PORT if port is None else port}"
 
 
-def url_for(address: str, port: int) -> str:
-    """`http://address:port` for an IP address."""
-    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+def url_for(address: str, port: int, scheme: str = "http") -> str:
+    """`scheme://address:port` for an IP address."""
+    return f"{scheme}://[{address}]:{port}" if ":" in address else f"{scheme}://{address}:{port}"
 
 
 def read_peers(text: str) -> list[Suggestion]:

@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 import tenacity
@@ -17,7 +18,7 @@ from claire.config import Home
 from claire.node import members
 from claire.node.node import Node
 from claire.sync import auth, introduction, pack, pairing, tls, wire
-from claire.sync.discovery import is_address, url_of
+from claire.sync.discovery import is_address, url_for, url_of
 from claire.sync.messages import EVENTS_PATH, JSON, NDJSON, Answer, Ask, encode
 from claire.sync.round import (
     Exchange,
@@ -96,15 +97,19 @@ async def exchange(
 
 
 async def play(node: Node, client: httpx.AsyncClient, peer: Peer, steps: Steps) -> None:
-    """Carry the steps of a round to the peer, its answers back; steps run in a thread, they use the disk."""
-    answer: Answer | None = None
+    """Carry the steps of a round to the peer, its answers back.
+
+    Steps run in a thread, they use the disk. The first only looks where this node stands: a thread takes longer.
+    """
     loop, meanwhile = asyncio.get_running_loop(), list[asyncio.Future[object]]()
+    ask = _next(steps, None)
     try:
-        while (ask := await asyncio.to_thread(_next, steps, answer)) is not None:
+        while ask is not None:
             if ask.meanwhile is not None:
                 meanwhile.append(loop.run_in_executor(None, ask.meanwhile))  # begins before the request is made
             answer = await _asked(node, client, peer, ask)
             meanwhile = [task for task in meanwhile if not task.done() or task.exception()]
+            ask = await asyncio.to_thread(_next, steps, answer)
     finally:
         await asyncio.gather(*meanwhile)  # what has come is kept, also when nothing more comes
 
@@ -170,7 +175,7 @@ def _meet(node: Node, peer: Peer, audience: str) -> None:
 async def _send(node: Node, client: httpx.AsyncClient, peer: Peer, ask: Ask) -> tuple[Answer, str]:
     """(answer, audience the peer names in a refusal)."""
     nonce = auth.new_nonce(node.entropy(auth.NONCE_BYTES))
-    target = httpx.URL(peer.url).copy_with(path=ask.path, params=ask.query or None).raw_path.decode()
+    target = f"{ask.path}?{urlencode(ask.query)}" if ask.query else ask.path
     signed = auth.Request(ask.method, target)
     headers = {"authorization": auth.sign(node.identity, signed, ask.body, peer.audience, node.now_ms(), nonce)}
     if ask.body:
@@ -194,25 +199,26 @@ async def _request(
     client: httpx.AsyncClient, peer: Peer, method: str, target: str, body: bytes, headers: dict[str, str]
 ) -> httpx.Request:
     """A request to the peer's address; over TLS, if that is called for, with nobody but the expected machine."""
-    url = await dialled(peer.url)
+    origin = await dialled(peer.url)
     extensions = {}
-    if url.scheme == "https":
+    if origin.startswith("https:"):
         extensions["sni_hostname"] = peer.machine_id or tls.ANYBODY
         if not peer.machine_id:
             if body:
                 raise PeerError(f"it is not known yet who answers at {peer.url}")
             headers = {**headers, "connection": "close"}  # not to be used again for one we know
     return client.build_request(
-        method, url.copy_with(raw_path=target.encode()), headers=headers, content=body or None, extensions=extensions
+        method, origin + target, headers=headers, content=body or None, extensions=extensions
     )
 
 
-async def dialled(url: str) -> httpx.URL:
+async def dialled(url: str) -> str:
     """The URL with the IP address its name stands for now, and https unless that is loopback or tailnet."""
-    wanted = httpx.URL(url)
-    address = wanted.host if is_address(wanted.host) else await _resolved(wanted.host)
+    wanted = urlsplit(url)
+    assert wanted.hostname and wanted.port  # as `discovery.url_of` writes them
+    address = wanted.hostname if is_address(wanted.hostname) else await _resolved(wanted.hostname)
     scheme = "https" if wanted.scheme == "https" or tls.needed_at(address) else "http"
-    return wanted.copy_with(scheme=scheme, host=address)
+    return url_for(address, wanted.port, scheme)
 
 
 async def _resolved(name: str) -> str:

@@ -128,7 +128,7 @@ def news_steps(node: Node, tally: Exchange, agreed: Mapping[str, str]) -> Steps:
         changed = {machine for machine, row in mine.items() if row.count and row.newest != agreed.get(machine)}
         if agreed and changed == {node.machine_id}:
             position = agreed.get(node.machine_id, hlc.start(node.machine_id))
-            body, events, _ = page(beyond(db, {node.machine_id: position}), wire.PAGE_EVENTS)
+            body, events, _ = page(beyond(db, {node.machine_id: position}), READ_EVENTS)  # more comes in rounds
         else:
             events = []
     if events:
