@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -92,8 +92,11 @@ def run_command(argv: Sequence[str], repeats: int, env: dict[str, str] | None = 
 
 
 @contextmanager
-def minimal_node(folder: Path) -> Iterator[tuple[http.client.HTTPConnection, sqlite3.Connection]]:
-    """A node without signatures, projections or gossip: keep-alive HTTP, one durable insert a POST."""
+def minimal_node(folder: Path) -> Iterator[Callable[[Row], float]]:
+    """A node without signatures, projections or gossip: keep-alive HTTP, one durable insert a POST.
+
+    What it gives commits a row here and tells the seconds from that until the row is readable there.
+    """
     path = folder / "minimal.db"
     database(path).close()
     code = f"from benchmarks.baselines import serve_minimal; serve_minimal({str(path)!r})"
@@ -103,10 +106,22 @@ def minimal_node(folder: Path) -> Iterator[tuple[http.client.HTTPConnection, sql
         port = int(process.stdout.readline())
         with (
             closing(http.client.HTTPConnection("127.0.0.1", port)) as client,
+            closing(database(folder / "own.db")) as own,
             closing(sqlite3.connect(path, isolation_level=None)) as reader,
         ):
             client.connect()
-            yield client, reader
+
+            def deliver(row: Row) -> float:
+                own.execute("BEGIN IMMEDIATE")
+                own.execute(INSERT, row)
+                own.execute("COMMIT")
+                started = time.perf_counter()
+                client.request("POST", "/", json.dumps(row))
+                client.getresponse().read()
+                assert reader.execute("SELECT 1 FROM events WHERE uuid = ?", (row[0],)).fetchone()
+                return time.perf_counter() - started
+
+            yield deliver
     finally:
         process.kill()
         process.wait()
@@ -138,20 +153,3 @@ def serve_minimal(path: str) -> None:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     print(server.server_port, flush=True)
     server.serve_forever()
-
-
-def minimal_latency(folder: Path, rows: Sequence[Row]) -> Runs:
-    """Commit here to readable there, through the minimal node."""
-    values = []
-    own = database(folder / "own.db")
-    with closing(own), minimal_node(folder) as (client, reader):
-        for row in rows:
-            own.execute("BEGIN IMMEDIATE")
-            own.execute(INSERT, row)
-            own.execute("COMMIT")
-            started = time.perf_counter()
-            client.request("POST", "/", json.dumps(row))
-            client.getresponse().read()
-            assert reader.execute("SELECT 1 FROM events WHERE uuid = ?", (row[0],)).fetchone()
-            values.append(time.perf_counter() - started)
-    return Runs(tuple(values))

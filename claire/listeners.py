@@ -41,7 +41,7 @@ def listen(host: str, port: int, flag: str) -> socket.socket:
 
 def url_of_socket(sock: socket.socket, scheme: str = "http") -> str:
     host, port = sock.getsockname()[:2]
-    return url_for(host, port).replace("http", scheme, 1)
+    return url_for(host, port, scheme)
 
 
 class _Connection(TCPServer):
