@@ -215,7 +215,7 @@ async def _request(
 async def dialled(url: str) -> str:
     """The URL with the IP address its name stands for now, and https unless that is loopback or tailnet."""
     wanted = urlsplit(url)
-    assert wanted.hostname and wanted.port  # as `discovery.url_of` writes them
+    assert wanted.hostname is not None and wanted.port is not None  # `discovery.url_of` and `url_for` name both
     address = wanted.hostname if is_address(wanted.hostname) else await _resolved(wanted.hostname)
     scheme = "https" if wanted.scheme == "https" or tls.needed_at(address) else "http"
     return url_for(address, wanted.port, scheme)

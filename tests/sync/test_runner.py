@@ -18,7 +18,7 @@ from claire.node.rows import Row
 from claire.sync import gossip, health
 from claire.sync.bell import Bell, listen
 from claire.sync.discovery import Suggestion
-from claire.sync.peer import open_client
+from claire.sync.peer import Peer, open_client
 from claire.sync.round import Exchange
 from claire.sync.runner import Outcome, Runner, attempt
 from tests.conftest import befriend
@@ -185,6 +185,13 @@ async def test_a_node_and_its_live_copy_heal_alone(make_node: MakeNode, tmp_path
     with a.reading() as db:
         assert len(projects.list_projects(db)) == 7
         assert [kind for (kind,) in db.execute("SELECT kind FROM alarms")] == ["clone"]
+
+
+async def test_an_address_with_a_port_nobody_can_have_is_unreachable_like_any_other(make_node: MakeNode) -> None:
+    """Members announce what they like."""
+    async with open_client() as client:
+        outcome = await attempt(make_node("a"), client, [Peer("http://127.0.0.1:0")])
+    assert outcome.error.startswith("http://127.0.0.1:0: ") and not outcome.refused
 
 
 async def test_an_address_of_this_node_itself_is_dialled_once(make_node: MakeNode) -> None:

@@ -74,10 +74,11 @@ def test_where_it_is_switched_on(address: str, needed: bool, monkeypatch: pytest
 
 async def test_the_scheme_follows_the_address_a_name_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    assert str(await dialled("http://localhost:8766")) in ("http://127.0.0.1:8766", "http://[::1]:8766")
-    assert str(await dialled("http://192.168.1.5:8766")) == "https://192.168.1.5:8766"
-    assert str(await dialled("http://100.64.0.9:8766")) == "http://100.64.0.9:8766"
-    assert str(await dialled("https://100.64.0.9:8766")) == "https://100.64.0.9:8766"
+    assert await dialled("http://localhost:8766") in ("http://127.0.0.1:8766", "http://[::1]:8766")
+    assert await dialled("http://192.168.1.5:8766") == "https://192.168.1.5:8766"
+    assert await dialled("http://100.64.0.9:8766") == "http://100.64.0.9:8766"
+    assert await dialled("https://100.64.0.9:8766") == "https://100.64.0.9:8766"
+    assert await dialled("http://[fd7a:115c:a1e0::9]:8766") == "http://[fd7a:115c:a1e0::9]:8766"
     with pytest.raises(httpx.ConnectError):
         await dialled("http://no-such-host.invalid:1")
 
