@@ -46,17 +46,11 @@ def raw_insert(path: Path, rows: Sequence[Row]) -> float:
         return time.perf_counter() - started
 
 
-def durable_insert(path: Path, rows: Sequence[Row]) -> Runs:
-    """One row a transaction, each on disk before the next."""
-    values = []
-    with closing(database(path)) as db:
-        for row in rows:
-            started = time.perf_counter()
-            db.execute("BEGIN IMMEDIATE")
-            db.execute(INSERT, row)
-            db.execute("COMMIT")
-            values.append(time.perf_counter() - started)
-    return Runs(tuple(values))
+def durable_insert(db: sqlite3.Connection, row: Row) -> None:
+    """One row, on disk when this returns."""
+    db.execute("BEGIN IMMEDIATE")
+    db.execute(INSERT, row)
+    db.execute("COMMIT")
 
 
 def plain_loop(path: Path) -> float:
@@ -112,9 +106,7 @@ def minimal_node(folder: Path) -> Iterator[Callable[[Row], float]]:
             client.connect()
 
             def deliver(row: Row) -> float:
-                own.execute("BEGIN IMMEDIATE")
-                own.execute(INSERT, row)
-                own.execute("COMMIT")
+                durable_insert(own, row)
                 started = time.perf_counter()
                 client.request("POST", "/", json.dumps(row))
                 client.getresponse().read()
