@@ -53,16 +53,17 @@ class Bell:
 async def listen(node: Node, touched: Bell, changed: Bell, asked: Callable[[str], None] = lambda address: None) -> None:
     """Ring `changed` when events came into the database, and `touched` after every commit. Until cancelled.
 
-    Who rings the doorbell wrote events: no look at the database comes before what that starts. `asked` hears the
-    address of who wants a round, see `request`.
+    Who rings the doorbell wrote events: no look at the database comes before what that starts, and the look that
+    follows does not ring again. (A process killed between its commit and its ring, just then, waits for the next
+    change or pull.) `asked` hears the address of who wants a round, see `request`.
     """
     poll = store.connect(node.home.database)
     door, heard = Bell(), 0
     loop = asyncio.get_running_loop()
     sock: socket.socket | None = None
 
-    def answer_door(sock: socket.socket) -> None:
-        if _rung(sock, asked):
+    def answer_door(doorbell: socket.socket) -> None:
+        if _rung(doorbell, asked):
             changed.ring()
             door.ring()
 
@@ -105,12 +106,12 @@ def _open_doorbell(path: str) -> socket.socket | None:
     return sock
 
 
-def _rung(door: socket.socket, asked: Callable[[str], None]) -> bool:
+def _rung(doorbell: socket.socket, asked: Callable[[str], None]) -> bool:
     """Whether any of the datagrams that have come says that something was committed."""
     rung = False
     try:
         while True:
-            said, address = door.recvfrom(DATAGRAM_BYTES)
+            said, address = doorbell.recvfrom(DATAGRAM_BYTES)
             if said == ROUND and address:
                 asked(address)
             else:

@@ -207,9 +207,7 @@ async def _request(
             if body:
                 raise PeerError(f"it is not known yet who answers at {peer.url}")
             headers = {**headers, "connection": "close"}  # not to be used again for one we know
-    return client.build_request(
-        method, origin + target, headers=headers, content=body or None, extensions=extensions
-    )
+    return client.build_request(method, origin + target, headers=headers, content=body or None, extensions=extensions)
 
 
 async def dialled(url: str) -> str:
