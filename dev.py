@@ -149,7 +149,8 @@ def test(*args: str) -> int:
 def lint() -> int:
     """ruff and mypy --strict"""
     set_up(DEV_LOCK)
-    return python("-m", "ruff", "check", "--quiet", ".") or python("-m", "mypy")
+    ruff = python("-m", "ruff", "check", "--quiet", ".") or python("-m", "ruff", "format", "--check", "--quiet", ".")
+    return ruff or python("-m", "mypy")
 
 
 def bench(*args: str) -> int:
